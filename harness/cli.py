@@ -1,0 +1,298 @@
+"""The command `badnet`: one thin function per verb; everything heavy is imported by the verb that needs it."""
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.evaluate import Settings
+
+RESULTS = Path(__file__).resolve().parent.parent / "leaderboard" / "results"
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="badnet", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Score repaired backdoored classifiers: blind exams in a sandbox, honest figures, one board.",
+)  # fmt: skip
+tracks = typer.Typer(no_args_is_help=True, help="Show, make, import and verify tracks.")
+app.add_typer(tracks, name="track")
+
+TrackName = Annotated[str, typer.Option("--track", help="A track of datasets/, or a folder with a track.toml.")]
+Results = Annotated[Path, typer.Option("--results", help="Folder of records.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, help="BadNets examined at the same time.")]
+SandboxName = Annotated[str, typer.Option("--sandbox", help="bubblewrap, or unconfined: no isolation, marked as such.")]
+Memory = Annotated[float, typer.Option("--memory", help="GiB that one submission may use.", min=0.1)]
+RepairSeconds = Annotated[float, typer.Option("--repair-seconds", help="For a defense to repair one BadNet.", min=1)]
+BatchSeconds = Annotated[float, typer.Option("--batch-seconds", help="For the answers to one batch.", min=0.1)]
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="A folder with a submission.toml.", metavar="DIR")],
+    track: Annotated[str, typer.Option("--track", help="In place of the track that submission.toml names.")] = "",
+    results: Results = RESULTS,
+    jobs: Jobs = 1,
+    sandbox: SandboxName = "bubblewrap",
+    memory: Memory = 6,
+    repair_seconds: RepairSeconds = 3600,
+    batch_seconds: BatchSeconds = 120,
+    seed: Annotated[int | None, typer.Option(help="Of the order of the images; secret and new unless given.")] = None,
+) -> None:
+    """Examine a submission on every BadNet of its track; write and show its record."""
+    from harness import console, tables
+    from harness.evaluate import Paths
+    from harness.evaluate import evaluate as run
+    from harness.submission import Submission
+    from harness.track import find_track
+
+    submission = Submission(folder)
+    chosen = find_track(track or submission.spec.track)
+    settings = _settings(results, jobs, sandbox, memory, repair_seconds, batch_seconds, seed)
+    with console.progress() as desk:
+        record = run(submission, chosen, settings, desk)
+    console.out.print(tables.table(record))
+    for row in tables.rows(record):
+        if row.note:
+            console.out.print(f"{row.badnet} is graded as its worst case: {row.note}", markup=False, style="red")
+    console.out.print(tables.MEANINGS, markup=False, style="dim")
+    console.out.print(tables.verdict(record), markup=False, style="bold")
+    console.out.print(f"record: {Paths.of(results, chosen.name, submission.name).record}", markup=False)
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="A folder with a submission.toml.", metavar="DIR")],
+    track: Annotated[str, typer.Option("--track", help="In place of the track that submission.toml names.")] = "",
+    jobs: Jobs = 2,
+    sandbox: SandboxName = "bubblewrap",
+    memory: Memory = 6,
+) -> None:
+    """Try the whole contract on 64 images: is everything there, does it load, does it answer well?"""
+    from harness import console
+    from harness.checking import check as run
+    from harness.submission import Submission
+    from harness.track import find_track
+
+    submission = Submission(folder)
+    settings = _settings(RESULTS, jobs, sandbox, memory, 30, 30, None)
+    with console.progress() as desk:
+        findings = run(submission, find_track(track or submission.spec.track), settings, desk)
+    for finding in findings:
+        style = {"ok": "green", "warning": "yellow", "error": "red"}[finding.level]
+        console.out.print(f"{finding.level:8}{finding.badnet}: {finding.words}", markup=False, style=style)
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(2)
+
+
+@app.command()
+def leaderboard(
+    track: TrackName = "faces",
+    results: Results = RESULTS,
+    format_name: Annotated[str, typer.Option("--format", help="terminal or markdown.")] = "terminal",
+    output: Annotated[Path | None, typer.Option("--out", help="Write to this file.")] = None,
+) -> None:
+    """Rank the records of a track."""
+    from harness import console
+    from harness.sitting import write_whole
+    from leaderboard.board import board, render
+
+    entries, problems = board(results, Path(track).name)
+    text = render(entries, Path(track).name, format_name)
+    if output:
+        write_whole(output, text.encode())
+    else:
+        sys.stdout.write(text)
+    for problem in problems:
+        console.err.print(problem, markup=False, style="red")
+
+
+@app.command()
+def rescore(
+    record: Annotated[Path, typer.Argument(help="A record, or a folder of records.")],
+    track: Annotated[str, typer.Option("--track", help="In place of the track that the record names.")] = "",
+    write: Annotated[bool, typer.Option("--write", help="Replace records whose figures differ.")] = False,
+) -> None:
+    """Recompute every figure of a record from its answers, and say what differs."""
+    from harness import console
+    from harness.errors import UserError
+    from harness.record import write_record
+    from harness.rescore import differences
+    from harness.rescore import rescore as run
+
+    paths = sorted(record.rglob("*.json")) if record.is_dir() else [record]
+    failed = not paths
+    if not paths:
+        console.err.print(f"{record}: no records", markup=False)
+    for path in paths:
+        try:
+            old, new = run(path, track or None)
+        except UserError as error:
+            console.err.print(str(error), markup=False, style="red")
+            failed = True
+            continue
+        changed = differences(old.model_dump(mode="json"), new.model_dump(mode="json"))
+        for line in changed:
+            console.out.print(f"{path}: {line}", markup=False)
+        if changed and write:
+            write_record(path, new)
+        console.out.print(f"{path}: {f'{len(changed)} figures differ' if changed else 'every figure as recorded'}")
+        failed |= bool(changed) and not write
+    if failed:
+        raise typer.Exit(2)
+
+
+@tracks.command("list")
+def track_list() -> None:
+    """Name the tracks and say whether they are ready."""
+    from harness import console
+    from harness.track import Track, find_track, track_names
+
+    def state(track: Track) -> str:
+        if not track.manifest_path.exists():
+            return "not imported"
+        return "made at first use" if track.changed_files() else "ready"
+
+    for name in track_names():
+        track = find_track(name)
+        console.out.print(f"{name}: {track.spec.title}; {len(track.spec.badnets)} BadNets; {state(track)}", markup=False)
+
+
+@tracks.command("show")
+def track_show(
+    name: Annotated[str, typer.Argument()],
+    output: Annotated[Path | None, typer.Option("--out", help="The picture; <track>.png unless said.")] = None,
+) -> None:
+    """Write a contact sheet of a track, with every trigger, and describe its BadNets."""
+    from harness import console
+    from harness.preparation import prepare
+    from harness.sources.contact_sheet import sheet, write_contact_sheet
+    from harness.track import find_track
+
+    track = find_track(name)
+    with console.progress() as desk:
+        prepare(track, desk.report(track.name))
+    for badnet in track.badnets.values():
+        console.out.print(f"{badnet.name}: {len(badnet.test):,} clean test images", markup=False)
+        for trigger, poisoned in badnet.poisoned.items():
+            console.out.print(f"  {trigger} -> {poisoned.target}: {len(poisoned.images):,} images", markup=False)
+        for note in badnet.sets.notes:
+            console.out.print(f"  {note}", markup=False, style="dim")
+    picture = output or Path(f"{track.name}.png")
+    write_contact_sheet(sheet(track), picture)
+    console.out.print(f"pictures: {picture}", markup=False)
+
+
+@tracks.command("import")
+def track_import(
+    name: Annotated[str, typer.Argument()],
+    origin: Annotated[Path, typer.Option("--from", help="A folder in the competition's layout.")],
+    sandbox: SandboxName = "bubblewrap",
+    jobs: Jobs = 1,
+) -> None:
+    """Import a track's BadNets and images from a folder, and verify them against the nets."""
+    from harness import console
+    from harness.preparation import build
+    from harness.track import find_track
+
+    track = find_track(name)
+    with console.progress() as desk:
+        track.write_manifest(build(track, origin=origin, report=desk.report(track.name)))
+    for badnet in track.badnets.values():
+        for note in badnet.sets.notes:
+            console.out.print(f"{badnet.name}: {note}", markup=False)
+    for missing in track.spec.badnets.keys() - track.badnets.keys():
+        console.out.print(f"{missing}: not found in {origin}, left out", markup=False, style="yellow")
+    track_verify(name, sandbox, jobs)
+
+
+@tracks.command("build")
+def track_build(name: Annotated[str, typer.Argument()]) -> None:
+    """Make a track's images anew and write their digests into its manifest."""
+    from harness import console
+    from harness.preparation import build
+    from harness.track import find_track
+
+    track = find_track(name)
+    with console.progress() as desk:
+        track.write_manifest(build(track, report=desk.report(track.name)))
+    console.out.print(f"{track.manifest_path}: {len(track.manifest.files)} files", markup=False)
+
+
+@tracks.command("verify")
+def track_verify(name: Annotated[str, typer.Argument()], sandbox: SandboxName = "bubblewrap", jobs: Jobs = 1) -> None:
+    """Check every file's digest, and every BadNet's clean accuracy and attack success."""
+    from harness import console
+    from harness.baseline import baselines
+    from harness.preparation import prepare
+    from harness.tables import baseline_table
+    from harness.track import find_track
+
+    track = find_track(name)
+    settings = _settings(RESULTS, jobs, sandbox, 6, 3600, 120, None)
+    with console.progress() as desk:
+        prepare(track, desk.report(track.name))
+        measured = baselines(track, settings.invigilator, jobs, desk)
+    console.out.print(baseline_table(track, measured))
+
+
+def _settings(
+    results: Path, jobs: int, sandbox: str, memory: float, repair_seconds: float, batch_seconds: float, seed: int | None
+) -> "Settings":
+    from harness.evaluate import Settings
+    from harness.invigilator import Invigilator
+    from harness.sandbox import find_sandbox
+    from harness.sandbox.limits import MIB, Limits
+
+    limits = Limits(
+        memory_bytes=int(memory * 1024) * MIB, repair_seconds=repair_seconds, batch_seconds=batch_seconds
+    )  # fmt: skip
+    invigilator = Invigilator(find_sandbox(sandbox), limits)
+    return Settings(invigilator=invigilator, results=results, jobs=jobs, seed=seed)
+
+
+def main() -> NoReturn:
+    """Run a command; one line and exit code 2 for the user's mistake, 3 for the machine's; `--debug` shows where."""
+    arguments = [word for word in sys.argv[1:] if word != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        app(arguments, prog_name="badnet")
+    except HarnessError as error:
+        if debug:
+            raise
+        _say(f"error: {error}")
+        raise SystemExit(error.exit_code) from None
+    except Interrupted:
+        _say("interrupted; finished BadNets are kept, the same command goes on from them")
+        raise SystemExit(INTERRUPTED) from None
+    except (OSError, MemoryError) as error:
+        if debug:
+            raise
+        _say(f"error: {error or type(error).__name__}; --debug shows where")
+        raise SystemExit(3) from None
+    raise SystemExit(0)
+
+
+def _say(words: str) -> None:
+    from harness.console import err
+
+    err.print(words, markup=False, style="red")
+
+
+class Interrupted(BaseException):
+    """Ctrl-C, or a polite request to end; not KeyboardInterrupt, which typer would answer in its own way."""
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise Interrupted
+
+
+if __name__ == "__main__":
+    main()

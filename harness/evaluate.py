@@ -1,0 +1,179 @@
+"""evaluate(submission, track) -> Record: one exam for each BadNet, graded, written beside its answers."""
+
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from harness.baseline import baselines, files_digest, files_of
+from harness.console import Desk
+from harness.digests import digest_json
+from harness.engine import run_cells
+from harness.grading import grade_badnet, grade_track, worst_case
+from harness.invigilator import Candidate, Invigilator
+from harness.preparation import prepare
+from harness.provenance import harness_facts, machine_facts
+from harness.record import Provenance, Record, SubmissionRecord, TrackRecord, write_record
+from harness.sitting import Failure, Sitting, load_sitting, save_arrays, save_sitting, write_whole
+from harness.submission import Submission
+from harness.track import Track
+from harness.wording import harmless
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a submission is examined."""
+
+    invigilator: Invigilator
+    results: Path
+    jobs: int = 1
+    seed: int | None = None
+    """None: a secret order is drawn for each exam."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    """Where the results of one submission on one track are."""
+
+    record: Path
+    answers: Path
+    unfinished: Path
+    logs: Path
+
+    @classmethod
+    def of(cls, results: Path, track: str, submission: str) -> "Paths":
+        """The paths below the folder of results."""
+        folder = results / track
+        return cls(
+            record=folder / f"{submission}.json",
+            answers=folder / f"{submission}.answers.npz",
+            unfinished=folder / ".unfinished" / submission,
+            logs=folder / "logs" / submission,
+        )
+
+
+def evaluate(submission: Submission, track: Track, settings: Settings, desk: Desk) -> Record:
+    """Examine a submission on every BadNet of the track, write record and answers, and return the record.
+
+    BadNets that a run before this one finished, and that nothing has changed for, are not asked again. Raises UserError
+    for what the user can mend, MachineError for what the machine failed at; what a submission does never raises.
+    """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    prepare(track, desk.report(f"track {track.name}"))
+    desk.done(f"track {track.name}", "ready")
+    tables = submission.tables(track.badnets)
+    settings.invigilator.sandbox.check()
+    paths = Paths.of(settings.results, track.name, submission.name)
+    unrepaired = baselines(track, settings.invigilator, settings.jobs, desk)
+    sittings = _sittings(submission, track, tables, settings, paths, desk)
+    facts = harness_facts() | machine_facts()
+    answers_digest = save_arrays(paths.answers, answer_arrays(sittings, unrepaired))
+    record = assemble(
+        track, sittings, unrepaired,
+        submission=SubmissionRecord(
+            digest=submission.digest,
+            **submission.spec.model_dump(
+                include={"name", "authors", "description", "kind", "batch_mode", "stochastic"}
+            ),
+        ),
+        provenance=Provenance.model_validate(facts | {
+            "sandbox": settings.invigilator.sandbox.name, "limits": settings.invigilator.limits.model_dump(),
+            "jobs": settings.jobs, "batch": settings.invigilator.batch, "started": started,
+            "answers": answers_digest, "seed": "drawn" if settings.seed is None else str(settings.seed),
+            "files": {path: it for badnet in track.badnets.values() for path, it in files_of(track, badnet).items()},
+        }),
+    )  # fmt: skip
+    write_record(paths.record, record)
+    shutil.rmtree(paths.unfinished, ignore_errors=True)
+    return record
+
+
+def assemble(
+    track: Track,
+    sittings: Mapping[str, Sitting],
+    unrepaired: Mapping[str, Sitting],
+    *,
+    submission: SubmissionRecord,
+    provenance: Provenance,
+) -> Record:
+    """Grade all sittings: every figure of the record comes from answers and clock readings alone."""
+    badnets = {
+        name: grade_badnet(badnet, track.classes, sittings[name], unrepaired[name])
+        for name, badnet in track.badnets.items()
+    }
+    return Record(
+        submission=submission,
+        track=TrackRecord(name=track.name, classes=track.classes, digest=track.digest),
+        score=grade_track(track, badnets, sittings, unrepaired),
+        badnets=badnets,
+        provenance=provenance,
+    )
+
+
+def _sittings(
+    submission: Submission, track: Track, tables: Mapping[str, BaseModel], settings: Settings, paths: Paths, desk: Desk
+) -> dict[str, Sitting]:
+    harness_digest = str(harness_facts()["harness_digest"])
+    sittings: dict[str, Sitting] = {}
+    cells: dict[str, Candidate] = {}
+    keys: dict[str, str] = {}
+    for name, badnet in track.badnets.items():
+        if name not in tables:
+            sittings[name] = worst_case(badnet, failure=Failure("submission", f"has no table [badnets.{name}]"))
+            desk.done(name, f"graded as worst case: {submission.path} has no table [badnets.{name}]")
+            continue
+        cells[name] = Candidate(
+            submission.spec.kind, tables[name].model_dump(), submission.folder, submission.is_live_defense
+        )
+        limits = settings.invigilator.limits.model_dump()
+        keys[name] = digest_json(
+            [submission.digest, cells[name].options, files_digest(track, badnet), harness_digest, limits,
+             settings.invigilator.sandbox.name, settings.invigilator.batch, settings.seed]
+        )  # fmt: skip
+        if kept := load_sitting(paths.unfinished / f"{name}.npz", keys[name]):
+            sittings[name] = kept
+            desk.done(name, "finished in the run before this one")
+    waiting = [name for name in cells if name not in sittings]
+    reports = {name: desk.report(name) for name in waiting}
+
+    def sit(name: str) -> Sitting:
+        seed = _seed(settings.seed, name)
+        return settings.invigilator.sit(cells[name], track, track.badnets[name], seed=seed, report=reports[name])
+
+    def finished(name: str, sitting: Sitting) -> None:
+        sittings[name] = sitting
+        save_sitting(paths.unfinished / f"{name}.npz", sitting, keys[name])
+        log = paths.logs / f"{name}.log"
+        log.unlink(missing_ok=True)
+        if sitting.failure:
+            write_whole(log, sitting.log.encode())
+            desk.done(name, f"failed at {sitting.failure.stage}: {harmless(sitting.failure.reason, 300)} (log: {log})")
+        else:
+            desk.done(name, "answered")
+
+    run_cells(waiting, sit, jobs=settings.jobs, finished=finished, cancel=settings.invigilator.cancel)
+    return {name: sittings[name] for name in track.badnets}
+
+
+def _seed(given: int | None, badnet: str) -> int:
+    if given is None:
+        return secrets.randbits(128)
+    words = np.random.SeedSequence([given, *badnet.encode()]).generate_state(4)
+    return int.from_bytes(words.tobytes(), "little")
+
+
+def answer_arrays(sittings: Mapping[str, Sitting], unrepaired: Mapping[str, Sitting]) -> dict[str, NDArray[Any]]:
+    """All arrays of an answers file by name: "<badnet>/clean", "<badnet>/poisoned/<trigger>", "<badnet>/baseline/...", times."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, sitting in sittings.items():
+        arrays |= {f"{name}/{key}": array for key, array in sitting.arrays().items()}
+        answers = {key: array for key, array in unrepaired[name].arrays().items() if array.dtype == np.int32}
+        arrays |= {f"{name}/baseline/{key}": array for key, array in answers.items()}
+    return arrays

@@ -1,0 +1,257 @@
+"""Sits one submission down with one exam: sandbox, protocol, limits, host-side timing -> a Sitting."""
+
+import hashlib
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.exam import Exam
+from harness.images import Report, silent
+from harness.models.quiet import environment
+from harness.outcomes import INVALID, sanitise
+from harness.protocol import Channel, Frame, ProtocolError
+from harness.sandbox import Sandbox
+from harness.sandbox.limits import Limits
+from harness.sandbox.process import SandboxedProcess
+from harness.sitting import Failure, Sitting
+from harness.track import BadNet, Track
+from harness.wording import harmless
+
+BATCH = 512
+SINGLES = 100
+ROOT = Path(__file__).resolve().parent.parent
+WORKER_CODE = (
+    "harness/__init__.py", "harness/protocol.py", "harness/worker", "harness/models", "reference_defenses",
+)  # fmt: skip
+GRACE_SECONDS = 2.0
+
+
+class Candidate(NamedTuple):
+    """What sits the exam: a kind, its checked options for this BadNet, and the submission's folder."""
+
+    kind: str
+    options: Mapping[str, Any]
+    root: Path
+    repairs: bool = False
+    """A live defense: its loading time is repair time, under the limit for repairs."""
+
+
+class Misbehaviour(Exception):
+    """The submission failed: a stage and a reason, which go into the record."""
+
+    def __init__(self, stage: str, reason: str) -> None:
+        super().__init__(reason)
+        self.failure = Failure(stage, harmless(reason))
+
+
+class Invigilator:
+    """Examines candidates in a sandbox, one exam at a time."""
+
+    def __init__(self, sandbox: Sandbox, limits: Limits, *, batch: int = BATCH, singles: int = SINGLES) -> None:
+        self.sandbox = sandbox
+        self.limits = limits
+        self.batch = batch
+        self.singles = singles
+        self._lock = threading.Lock()
+        self._running: set[SandboxedProcess] = set()
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """End every running worker; sittings that still begin end at once."""
+        with self._lock:
+            self._cancelled = True
+            running = set(self._running)
+        for process in running:
+            process.kill()
+
+    def open(self, *arguments: Any, **keywords: Any) -> SandboxedProcess:
+        """Start a process in the sandbox and keep it in mind until `shut`."""
+        with self._lock:
+            if self._cancelled:
+                raise KeyboardInterrupt
+            process = self.sandbox.run(*arguments, **keywords)
+            self._running.add(process)
+        return process
+
+    def shut(self, process: SandboxedProcess) -> None:
+        """End a process and all that it started."""
+        process.close()
+        with self._lock:
+            self._running.discard(process)
+
+    def sit(
+        self, candidate: Candidate, track: Track, badnet: BadNet, *, seed: int, report: Report = silent
+    ) -> Sitting:
+        """Examine one candidate; whatever it does, a Sitting comes back and none of its processes is left.
+
+        seed: of the secret order. The submission's own randomness has another one, from which it cannot be found.
+        """
+        exam = Exam(badnet, seed)
+        room = _Room(self, candidate, track, badnet, submission_seed(seed))
+        answers = np.full(len(exam), INVALID, np.int32)
+        failure = None
+        try:
+            room.seat(report)
+            room.examine(exam, answers, report)
+            room.ask_again(exam, answers)
+        except Misbehaviour as misbehaviour:
+            failure = misbehaviour.failure
+            answers[:] = INVALID
+        finally:
+            room.clear()
+        unblinded = exam.unblind(answers)
+        clean = unblinded.pop(None)
+        poisoned = {trigger: part for trigger, part in unblinded.items() if trigger is not None}
+        return Sitting(
+            clean=clean, poisoned=poisoned, failure=failure, seed=seed, log=room.process.log,
+            peak_memory=room.process.peak_memory or None, **room.readings,
+        )  # fmt: skip
+
+
+class _Room:
+    """One running worker and the clock readings taken of it."""
+
+    def __init__(self, invigilator: Invigilator, candidate: Candidate, track: Track, badnet: BadNet, seed: int) -> None:
+        self.invigilator, self.candidate, self.limits = invigilator, candidate, invigilator.limits
+        self.classes = track.classes
+        self.image_bytes = int(np.prod(track.spec.shape))
+        self.readings: dict[str, Any] = {}
+        model = f"/badnet/{badnet.name}{badnet.model_path.suffix}"
+        mounts = {f"/code/{name}": ROOT / name for name in WORKER_CODE}
+        mounts |= {"/submission": candidate.root, model: badnet.model_path}
+        mounts |= {f"/validation/{name}": badnet.validation_path / name for name in ("images.npy", "labels.npy")}
+        places = invigilator.sandbox.place(mounts)
+        self.start = {
+            "kind": candidate.kind,
+            "options": dict(candidate.options),
+            "root": places["/submission"],
+            "seed": seed,
+            "badnet": {
+                "name": badnet.name, "model_path": places[model], "classes": track.classes, "scale": badnet.spec.scale,
+                "validation_path": str(Path(places["/validation/images.npy"]).parent),
+            },
+        }  # fmt: skip
+        code = str(Path(places["/code/harness/__init__.py"]).parent.parent)
+        self.began = time.monotonic()
+        self.process = invigilator.open(
+            [sys.executable, "-s", "-m", "harness.worker"],
+            mounts=mounts, environment=_environment(code), limits=self.limits,
+        )  # fmt: skip
+        self.channel: Channel = self.process.channel
+
+    def seat(self, report: Report) -> None:
+        """Start the worker and have it load, or repair."""
+        report("starting", 0, 0)
+        self._await("start", "hello", self.began + self.limits.start_seconds, self.limits.start_seconds)
+        hello = time.monotonic()
+        self.readings["start_seconds"] = hello - self.began
+        repairs = self.candidate.repairs
+        stage = "repair" if repairs else "load"
+        seconds = self.limits.repair_seconds if repairs else self.limits.load_seconds
+        report("repairing" if repairs else "loading", 0, 0)
+        self._send(stage, "start", hello + seconds, seconds, fields=self.start)
+        self._await(stage, "ready", hello + seconds, seconds, report=report)
+        self.readings[f"{stage}_seconds"] = time.monotonic() - hello
+
+    def examine(self, exam: Exam, answers: NDArray[np.int32], report: Report) -> None:
+        """Send the whole exam in batches and note how long each answer takes."""
+        seconds, images, size = [], [], self.invigilator.batch
+        began = time.monotonic()
+        for start in range(0, len(exam), size):
+            batch = exam.batch(start, start + size)
+            if time.monotonic() - began > self.limits.exam_seconds:
+                raise Misbehaviour("answer", f"took longer than {self.limits.exam_seconds:g} s for all images together")
+            taken, answers[start : start + len(batch)] = self._ask(batch, start)
+            seconds.append(taken)
+            images.append(len(batch))
+            report("answering", start + len(batch), len(exam))
+        self.readings |= {"batch_seconds": np.array(seconds), "batch_images": np.array(images)}
+
+    def ask_again(self, exam: Exam, answers: NDArray[np.int32]) -> None:
+        """Send some of the images again, each alone: their latency, and whether the answer is still the same."""
+        positions = exam.sample(self.invigilator.singles)
+        seconds, changed = np.empty(len(positions)), 0
+        for i, position in enumerate(positions):
+            seconds[i], answer = self._ask(exam.images_at(positions[i : i + 1]), len(exam) + i)
+            changed += int(answer[0] != answers[position])
+        self.readings |= {"single_seconds": seconds, "repeated": len(positions), "changed": changed}
+
+    def clear(self) -> None:
+        """End the worker and all that it started."""
+        self.invigilator.shut(self.process)
+
+    def _ask(self, batch: NDArray[np.uint8], number: int) -> tuple[float, NDArray[np.int32]]:
+        seconds = self.limits.batch_seconds
+        asked = time.monotonic()
+        self._send("answer", "batch", asked + seconds, seconds, fields={"id": number}, array=batch)
+        frame = self._await("answer", "answers", asked + seconds, seconds, max_payload=8 * len(batch))
+        taken = time.monotonic() - asked
+        if frame.fields.get("id") != number or frame.array is None or frame.array.shape != (len(batch),):
+            raise Misbehaviour("answer", "answered another batch than it was asked")
+        return taken, sanitise(frame.array, self.classes)
+
+    def _send(
+        self, stage: str, kind: str, deadline: float, seconds: float, *, fields: Mapping[str, Any],
+        array: NDArray[np.uint8] | None = None,
+    ) -> None:  # fmt: skip
+        try:
+            self.channel.send(kind, fields, array, deadline=deadline)
+        except (EOFError, TimeoutError):
+            # The worker may have said why before it went.
+            self._await(stage, "", deadline, seconds)
+
+    def _await(
+        self, stage: str, kind: str, deadline: float, seconds: float, *, max_payload: int = 0, report: Report = silent
+    ) -> Frame:
+        """The next frame, which must be of this kind; progress is passed on. Raises Misbehaviour."""
+        try:
+            while True:
+                frame = self.channel.receive(max_payload=max_payload, deadline=deadline)
+                if frame.kind == kind:
+                    return frame
+                if frame.kind == "progress" and report is not silent:
+                    what, done, total = (frame.fields.get(name) for name in ("what", "done", "total"))
+                    if isinstance(what, str) and type(done) is int and type(total) is int:
+                        report(harmless(what, 60), done, total)
+                elif frame.kind == "failure":
+                    told, reason = frame.fields.get("stage"), str(frame.fields.get("reason"))
+                    raise Misbehaviour(stage if told == "load" else "answer", reason)
+                elif frame.kind != "progress":
+                    raise Misbehaviour(stage, f"sent a frame {harmless(frame.kind, 30)!r} where {kind!r} was due")
+        except TimeoutError:
+            raise Misbehaviour(stage, f"took longer than {seconds:g} s") from None
+        except ProtocolError as error:
+            raise Misbehaviour(stage, f"spoke out of protocol: {error}") from None
+        except EOFError:
+            raise Misbehaviour(stage, self._why_gone()) from None
+
+    def _why_gone(self) -> str:
+        status = self.process.ended(GRACE_SECONDS)
+        if self.process.out_of_memory:
+            return f"used more than {self.limits.memory_bytes / 2**30:.3g} GiB of memory"
+        if status is None:
+            return "closed its pipe"
+        # bubblewrap reports a signal as 128 + its number.
+        signal_number = -status if status < 0 else status - 128 if status > 128 else 0
+        last = harmless((self.process.log.strip().splitlines() or [""])[-1], 200)
+        how = f"was ended by signal {signal_number}" if signal_number else f"ended with exit code {status}"
+        return f"{how} without an answer{f' ({last})' if last else ''}"
+
+
+def submission_seed(seed: int) -> int:
+    """The seed of a submission's own randomness: 32 bits, made from the secret order's seed by a one-way function."""
+    return int.from_bytes(hashlib.sha256(f"submission {seed}".encode()).digest()[:4], "big")
+
+
+def _environment(code: str) -> dict[str, str]:
+    fixed = {
+        "PYTHONPATH": code, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/tmp", "TMPDIR": "/tmp",
+        "USER": "exam", "LOGNAME": "exam", "LANG": "C.UTF-8", "TZ": "UTC", "PATH": "/usr/bin:/bin",
+    }  # fmt: skip
+    return fixed | environment()

@@ -1,0 +1,1 @@
+"""Model files and what is built from them: read only inside the sandbox."""

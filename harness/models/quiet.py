@@ -1,0 +1,36 @@
+"""Keeps TensorFlow's start-up chatter off a submission's standard error."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_STDERR = 2
+
+
+def environment() -> dict[str, str]:
+    """Environment variables to set before TensorFlow, Keras or torch is imported: no notices, Keras on TensorFlow."""
+    return {"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Hold standard error back, C++ lines too; it is shown after all if the block raises.
+
+    TensorFlow prints its oneDNN notice before its log level is read, so that no environment variable can stop it.
+    """
+    sys.stderr.flush()
+    real = os.dup(_STDERR)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), _STDERR)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(real, kept.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(real, _STDERR)
+            os.close(real)

@@ -1,0 +1,80 @@
+"""Recompute every figure of a record from its answers, without asking the submission again."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.digests import digest_file
+from harness.errors import UserError
+from harness.evaluate import assemble
+from harness.preparation import prepare
+from harness.record import BadNetRecord, Record, read_record
+from harness.sitting import Failure, Sitting, load_arrays
+from harness.track import BadNet, find_track
+
+
+def answers_path(record_path: Path) -> Path:
+    """Where the answers of a record are."""
+    return record_path.with_suffix(".answers.npz")
+
+
+def rescore(path: Path, track_name: str | None = None) -> tuple[Record, Record]:
+    """The record as it stands, and as its answers say; raises UserError where the two files or the track do not fit.
+
+    track_name: a track, by name or path, in place of the one that the record names.
+    """
+    old = read_record(path)
+    answers = answers_path(path)
+    if digest_file(answers) != old.provenance.answers:
+        raise UserError(f"{answers}: missing, or not the answers that {path.name} was made from; evaluate again")
+    track = find_track(track_name or old.track.name)
+    prepare(track)
+    if track.digest != old.track.digest:
+        raise UserError(f"{path}: track {track.name!r} was changed since; evaluate again")
+    arrays = load_arrays(answers)
+    sittings, unrepaired = {}, {}
+    for name, badnet in track.badnets.items():
+        mine = {key.removeprefix(f"{name}/"): array for key, array in arrays.items() if key.startswith(f"{name}/")}
+        base = {key.removeprefix("baseline/"): array for key, array in mine.items() if key.startswith("baseline/")}
+        mine = {key: array for key, array in mine.items() if key not in {f"baseline/{other}" for other in base}}
+        sittings[name] = _sitting(answers, badnet, mine, old.badnets[name])
+        unrepaired[name] = Sitting(**_answers(answers, badnet, base))
+    return old, assemble(track, sittings, unrepaired, submission=old.submission, provenance=old.provenance)
+
+
+def differences(old: Any, new: Any, key: str = "") -> list[str]:
+    """The keys at which two JSON values differ, as "badnets.x.score.value: 1 -> 2"."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            line
+            for name in sorted(old.keys() | new.keys())
+            for line in differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
+        ]
+    return [] if old == new else [f"{key}: {old} -> {new}"]
+
+
+def _sitting(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]], record: BadNetRecord) -> Sitting:
+    timing, audits, failure = record.timing, record.audits, record.failure
+    return Sitting(
+        **_answers(path, badnet, arrays),
+        **{name: arrays[name] for name in ("batch_seconds", "batch_images", "single_seconds")},
+        start_seconds=timing.start_seconds, load_seconds=timing.load_seconds, repair_seconds=timing.repair_seconds,
+        peak_memory=timing.peak_memory_bytes, repeated=audits.repeated, changed=audits.changed,
+        seed=int(record.seed, 16), failure=Failure(failure.stage, failure.reason) if failure else None,
+    )  # fmt: skip
+
+
+def _answers(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    try:
+        clean = arrays["clean"]
+        poisoned = {trigger: arrays[f"poisoned/{trigger}"] for trigger in badnet.poisoned}
+    except KeyError as error:
+        raise UserError(f"{path}: has no {badnet.name}/{error.args[0]}; evaluate again") from None
+    expected = {"clean": len(badnet.test)} | {trigger: len(it.images) for trigger, it in badnet.poisoned.items()}
+    for name, answers in {"clean": clean, **poisoned}.items():
+        if answers.dtype != np.int32 or answers.shape != (expected[name],):
+            raise UserError(f"{path}: {badnet.name}/{name} has {answers.dtype}{answers.shape}, not {expected[name]} answers")
+    return {"clean": clean, "poisoned": poisoned}

@@ -1,0 +1,121 @@
+"""What came of one submission sitting one exam: answers, times, audits, and the failure if there was one."""
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import MachineError, UserError
+
+CLEAN = "clean"
+POISONED = "poisoned/"
+
+
+class Failure(NamedTuple):
+    """Why a BadNet got its worst case: the stage (submission, start, load, repair, answer) and the reason in one line."""
+
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sitting:
+    """Answers in each set's own order and the host's clock readings; all arrays, so that every figure can be recomputed.
+
+    clean: int32 (n,). poisoned: trigger -> int32 (n,). batch_seconds and batch_images: (b,). single_seconds: (s,), the
+    latencies of images sent alone. repeated, changed: images answered a second time, and how many answers then differed.
+    """
+
+    clean: NDArray[np.int32]
+    poisoned: Mapping[str, NDArray[np.int32]]
+    batch_seconds: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    batch_images: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    single_seconds: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    start_seconds: float | None = None
+    load_seconds: float | None = None
+    repair_seconds: float | None = None
+    peak_memory: int | None = None
+    repeated: int = 0
+    changed: int = 0
+    seed: int = 0
+    failure: Failure | None = None
+    log: str = ""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All arrays by name, as they stand in an answers file."""
+        named: dict[str, NDArray[Any]] = {CLEAN: self.clean}
+        named |= {f"{POISONED}{trigger}": answers for trigger, answers in self.poisoned.items()}
+        return named | {name: getattr(self, name) for name in ("batch_seconds", "batch_images", "single_seconds")}
+
+    def facts(self) -> dict[str, Any]:
+        """All that is not an array, as JSON values; without the log."""
+        names = ("start_seconds", "load_seconds", "repair_seconds", "peak_memory", "repeated", "changed", "seed")
+        return {name: getattr(self, name) for name in names} | {"failure": self.failure}
+
+    @classmethod
+    def restore(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> "Sitting":
+        """The inverse of `arrays` and `facts`; raises KeyError, TypeError or ValueError where something is missing."""
+        poisoned = {name.removeprefix(POISONED): arrays[name] for name in arrays if name.startswith(POISONED)}
+        timed = {name: arrays[name] for name in ("batch_seconds", "batch_images", "single_seconds")}
+        failure = facts["failure"] and Failure(*facts["failure"])
+        return cls(clean=arrays[CLEAN], poisoned=poisoned, **timed, **{**facts, "failure": failure})
+
+
+def save_sitting(path: Path, sitting: Sitting, key: str) -> None:
+    """Write a finished sitting; `key` says what it belongs to, so that it is never taken for another."""
+    facts = np.frombuffer(json.dumps({"key": key, **sitting.facts()}).encode(), np.uint8)
+    save_arrays(path, {**sitting.arrays(), "facts": facts})
+
+
+def load_sitting(path: Path, key: str) -> Sitting | None:
+    """Read a finished sitting; None where there is none, or where it belongs to something else or is damaged."""
+    try:
+        arrays = load_arrays(path)
+        facts = json.loads(arrays.pop("facts").tobytes())
+        return Sitting.restore(arrays, facts) if facts.pop("key") == key else None
+    except (UserError, KeyError, TypeError, ValueError):
+        return None
+
+
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Write arrays as one .npz, the same bytes for the same arrays, whole or not at all; returns its sha256."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write_whole(path, buffer.getvalue())
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays of a .npz; raises UserError where it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        raise UserError(f"{path}: cannot be read ({error}); evaluate again") from error
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write beside, then rename: a reader sees the old file or the new one. Raises MachineError (full disk, no right)."""
+    beside = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(beside, 0o644)
+        os.replace(beside, path)
+    except OSError as error:
+        if beside:
+            Path(beside).unlink(missing_ok=True)
+        raise MachineError(f"{path}: cannot be written ({error.strerror or error}); free some space or choose --results") from error

@@ -1,0 +1,125 @@
+"""Submissions: `submissions/<name>/submission.toml`, read and checked without opening any model file."""
+
+import tomllib
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.digests import digest_folder
+from harness.errors import UserError
+from harness.track import NAME
+from harness.wording import did_you_mean, first_problem, harmless, one_of
+from harness.worker.kinds import find_kind, kind_names
+
+FILE = "submission.toml"
+MAX_FILE = 256 * 1024
+
+
+class SubmissionSpec(BaseModel):
+    """What every `submission.toml` states; all other top-level keys are defaults for the tables of its BadNets."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = Field(pattern=NAME)
+    authors: list[str] = []
+    description: str = ""
+    kind: str
+    track: str = "faces"
+    batch_mode: bool = False
+    """Declares that answers depend on the other images of a batch."""
+    stochastic: bool = False
+    """Declares that the same image may get another answer the next time."""
+    badnets: dict[str, dict[str, Any]] = {}
+
+
+class Submission:
+    """A submission as its author describes it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read `folder/submission.toml`; raises UserError that names the file, the key and the fix."""
+        self.folder = folder
+        self.path = folder / FILE
+        self.spec = _read(folder)
+        self._kind = find_kind(self.spec.kind)
+
+    @property
+    def name(self) -> str:
+        """[a-z0-9_-]{1,64}; the name of its records."""
+        return self.spec.name
+
+    @property
+    def is_live_defense(self) -> bool:
+        """Whether it repairs in the sandbox, so that its loading time is repair time."""
+        return self.spec.kind == "defense"
+
+    @cached_property
+    def digest(self) -> str:
+        """One sha256 over all files of the folder."""
+        return digest_folder(self.folder)
+
+    def tables(self, badnets: Iterable[str]) -> dict[str, BaseModel]:
+        """The checked options for each of the track's BadNets that the submission answers for.
+
+        A kind that can answer for any BadNet needs no tables. Raises UserError for a BadNet that the track does not
+        have, an unknown or wrong key, and a file that is missing, empty or outside the folder.
+        """
+        known = list(badnets)
+        for name in self.spec.badnets:
+            if name not in known:
+                raise UserError(
+                    f"{self.path}: badnets.{harmless(name, 60)}: track {self.spec.track!r} has no such BadNet; "
+                    f"{did_you_mean(name, known)}"
+                )
+        if not self.spec.badnets and self._kind.NEEDS_TABLES:
+            raise UserError(f"{self.path}: no [badnets.<name>] table; write one for each of {', '.join(known)}")
+        answered = [name for name in known if name in self.spec.badnets or not self._kind.NEEDS_TABLES]
+        return {name: self._options(name) for name in answered}
+
+    def _options(self, badnet: str) -> BaseModel:
+        given = {**(self.spec.model_extra or {}), **self.spec.badnets.get(badnet, {})}
+        try:
+            options: BaseModel = self._kind.Options.model_validate(given)
+        except ValidationError as error:
+            keys = list(self._kind.Options.model_fields)
+            key = str(error.errors()[0]["loc"][0]) if error.errors()[0]["loc"] else ""
+            hint = f"; {did_you_mean(key, keys)}" if key not in keys else ""
+            raise UserError(f"{self.path}: badnets.{badnet}: {first_problem(error)}{hint}") from error
+        for key, name in self._kind.files(options).items():
+            self._check_file(f"badnets.{badnet}.{key}", name)
+        return options
+
+    def _check_file(self, key: str, name: str) -> None:
+        path, root = self.folder / name, self.folder.resolve()
+        if not path.resolve().is_relative_to(root):
+            raise UserError(f"{self.path}: {key}: {harmless(name)!r} is outside the submission's folder; copy it inside")
+        if not path.exists():
+            there = sorted(p.relative_to(self.folder).as_posix() for p in self.folder.rglob(f"*{Path(name).suffix}"))
+            raise UserError(f"{self.path}: {key}: no file {harmless(name)!r} in {self.folder}; {did_you_mean(name, there[:20])}")
+        if path.is_file() and path.stat().st_size == 0:
+            raise UserError(f"{self.path}: {key}: {harmless(name)!r} is empty; save the model again")
+
+
+def _read(folder: Path) -> SubmissionSpec:
+    path = folder / FILE
+    if not folder.is_dir():
+        near = did_you_mean(folder.name, [p.parent.name for p in folder.parent.glob(f"*/{FILE}")])
+        raise UserError(f"{folder}: no such folder; {near}")
+    if not path.is_file():
+        raise UserError(f"{folder}: has no {FILE}; write one (docs/submitting.md) or run `badnet new NAME --kind KIND`")
+    try:
+        data = path.read_bytes()[: MAX_FILE + 1]
+        if len(data) > MAX_FILE:
+            raise UserError(f"{path}: larger than {MAX_FILE // 1024} KiB; a submission.toml states names and options only")
+        spec = SubmissionSpec.model_validate(tomllib.loads(data.decode()))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UserError(f"{path}: not valid TOML ({harmless(str(error))})") from error
+    except ValidationError as error:
+        raise UserError(f"{path}: {first_problem(error)}") from error
+    if spec.kind not in kind_names():
+        raise UserError(f"{path}: kind: no such kind {harmless(spec.kind, 60)!r}; {one_of(kind_names())}")
+    return spec

@@ -1,0 +1,110 @@
+"""The worker's loop: load what the start frame names, then answer batch after batch."""
+
+import contextlib
+import os
+import resource
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.models.contracts import BadNetView, Predictor
+from harness.protocol import Channel, Frame
+from harness.worker.kinds import find_kind
+
+MAX_PAYLOAD = 2**31
+MAX_REASON = 2000
+PROGRESS_SECONDS = 0.1
+
+
+def main() -> None:
+    """Serve one sitting; every failure of the submission is sent as a `failure` frame with its stage."""
+    channel = _private_channel()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    channel.send("hello")
+    start = channel.receive(max_payload=0)
+    stage = "load"
+    try:
+        predictor = _load(start, channel)
+        channel.send("ready")
+        stage = "answer"
+        while (frame := channel.receive(max_payload=MAX_PAYLOAD)).kind == "batch":
+            assert frame.array is not None
+            answers = as_answers(predictor(frame.array), len(frame.array))
+            channel.send("answers", {"id": frame.fields["id"]}, answers)
+    except EOFError:
+        return
+    except BaseException as error:  # noqa: BLE001 - a submission may raise anything, SystemExit included
+        traceback.print_exc()
+        channel.send("failure", {"stage": stage, "reason": _reason(error)})
+    # Threads that a submission left behind must not keep the process alive.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _load(start: Frame, channel: Channel) -> Predictor:
+    fields = start.fields
+    badnet = BadNetView(
+        name=fields["badnet"]["name"],
+        model_path=Path(fields["badnet"]["model_path"]),
+        validation_path=Path(fields["badnet"]["validation_path"]),
+        classes=fields["badnet"]["classes"],
+        scale=fields["badnet"]["scale"],
+    )
+    kind = find_kind(fields["kind"])
+    options = kind.Options.model_validate(fields["options"])
+    predictor: Predictor = kind.load(
+        options, badnet, Path(fields["root"]), seed=fields["seed"], progress=_Progress(channel)
+    )
+    if not callable(predictor):
+        raise TypeError(f"{type(predictor).__name__} is not callable; a predictor is called with a batch of images")
+    return predictor
+
+
+def as_answers(result: Any, count: int) -> NDArray[np.int64]:
+    """What a predictor returned as int64 (n,); whatever is not a whole number becomes -1. Raises ValueError on a wrong shape."""
+    answers = np.asarray(result)
+    if answers.shape != (count,):
+        raise ValueError(f"answered with shape {answers.shape} for {count} images; return one integer an image, shape ({count},)")
+    if answers.dtype.kind == "b" or answers.dtype.kind not in "iuf":
+        raise ValueError(f"answered with dtype {answers.dtype}; return integers 0..N")
+    if answers.dtype.kind == "f":
+        whole = np.isfinite(answers) & (answers == np.rint(answers)) & (np.abs(answers) < 2**31)
+        answers = np.where(whole, answers, -1)
+    return answers.astype(np.int64)
+
+
+class _Progress:
+    """Tells the host what a long load or repair is doing, at most ten times a second."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel, self._last, self._what = channel, 0.0, ""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._last >= PROGRESS_SECONDS or what != self._what or done >= total:
+            self._last, self._what = now, what
+            self._channel.send("progress", {"what": what[:200], "done": int(done), "total": int(total)})
+
+
+def _private_channel() -> Channel:
+    """Take the two pipes for frames alone: what a submission prints goes to the log, what it reads is empty."""
+    read_fd, write_fd = os.dup(0), os.dup(1)
+    os.dup2(2, 1)
+    with contextlib.closing(os.fdopen(os.open(os.devnull, os.O_RDONLY))) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    return Channel(read_fd, write_fd)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"called exit({error.code!r})"[:MAX_REASON]
+    return f"{type(error).__name__}: {error}"[:MAX_REASON]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""What the tables of several kinds share."""
+
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from harness.models.entries import entry_file
+
+
+def _inside(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or "\\" in path or ".." in parts:
+        raise ValueError("must be a path inside the submission's folder, with / between folders")
+    return path
+
+
+def _entry(entry: str) -> str:
+    place, _, name = entry.partition(":")
+    if not place or not name.isidentifier():
+        raise ValueError('must be "file.py:Name" or "package.module:Name"')
+    if entry_file(entry):
+        _inside(place)
+    return entry
+
+
+RelativePath = Annotated[str, AfterValidator(_inside)]
+"""A path inside the submission's folder."""
+Entry = Annotated[str, AfterValidator(_entry)]
+"""Code: "file.py:Name" in the submission's folder, or "package.module:Name"."""
+
+
+class Strict(BaseModel):
+    """Options that cannot be changed and know all their keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelOptions(Strict):
+    """A model file and how images are given to it."""
+
+    model: RelativePath
+    """The file; its ending says the format."""
+    architecture: str | None = None
+    """For a file of weights: "deepid", or "net.py:build" in the submission's folder."""
+    scale: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Images are divided by it: 255, or 1 for raw input. Left out: as for the BadNet itself."""
+    channels: Literal["rgb", "bgr"] = "rgb"
+
+
+def model_files(options: ModelOptions) -> dict[str, str]:
+    """The files that a model's table names."""
+    code = entry_file(options.architecture) if options.architecture else None
+    return {"model": options.model} | ({"architecture": code} if code else {})
+
+
+def code_files(entry: str) -> dict[str, str]:
+    """The file that an entry names, if it names one."""
+    code = entry_file(entry)
+    return {"entry": code} if code else {}

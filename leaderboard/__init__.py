@@ -1,0 +1,1 @@
+"""Ranks records and shows the ranking."""

@@ -1,0 +1,61 @@
+"""Ranks records: pure, no input or output."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from harness.record import Record
+
+
+class Entry(NamedTuple):
+    """One line of the board; `rank` is None for what is shown but not ranked."""
+
+    rank: int | None
+    submission: str
+    score: float
+    score_low: float | None
+    score_high: float | None
+    weakest: str
+    weakest_score: float
+    utility: float
+    protection: float
+    badges: tuple[str, ...]
+
+
+def rank(records: Iterable[Record]) -> list[Entry]:
+    """Entries by score, highest first; equal scores share a rank and stand in the order of their weakest BadNet."""
+    entries = sorted((_entry(record) for record in records), key=lambda e: (-e.score, -e.weakest_score, e.submission))
+    ranked = [entry for entry in entries if _is_ranked(entry)]
+    return [
+        entry._replace(rank=1 + sum(other.score > entry.score for other in ranked)) if _is_ranked(entry) else entry
+        for entry in entries
+    ]
+
+
+def _is_ranked(entry: Entry) -> bool:
+    return not {"unconfined", "unverified"} & set(entry.badges)
+
+
+def _entry(record: Record) -> Entry:
+    scored = {name: badnet.score for name, badnet in record.badnets.items() if badnet.score.value is not None}
+    badges = [record.submission.kind]
+    if record.provenance.sandbox == "unconfined":
+        badges.append("unconfined")
+    if any(badnet.failure for badnet in record.badnets.values()):
+        badges.append("failed on some")
+    if any(badnet.audits.changed for badnet in record.badnets.values()) and not (
+        record.submission.stochastic or record.submission.batch_mode
+    ):
+        badges.append("answers vary")
+    low, high = record.score.interval or (None, None)
+    return Entry(
+        rank=None,
+        submission=record.submission.name,
+        score=record.score.value,
+        score_low=low,
+        score_high=high,
+        weakest=record.score.weakest,
+        weakest_score=scored[record.score.weakest].value or 0.0,
+        utility=sum(score.utility for score in scored.values()) / len(scored),
+        protection=sum(score.protection or 0.0 for score in scored.values()) / len(scored),
+        badges=tuple(badges),
+    )

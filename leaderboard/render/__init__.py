@@ -1,0 +1,20 @@
+"""One file per format, each with `render(entries, track) -> str`."""
+
+from leaderboard.ranking import Entry
+
+HEADINGS = ("rank", "submission", "score", "95 % interval", "weakest BadNet", "U", "P", "badges")
+
+
+def cells(entry: Entry) -> tuple[str, ...]:
+    """An entry as words, in the order of the headings."""
+    low, high = entry.score_low, entry.score_high
+    return (
+        "–" if entry.rank is None else str(entry.rank),
+        entry.submission,
+        f"{entry.score:.1f}",
+        "–" if low is None or high is None else f"{low:.1f} to {high:.1f}",
+        f"{entry.weakest} {entry.weakest_score:.1f}",
+        f"{entry.utility:.3f}",
+        f"{entry.protection:.3f}",
+        ", ".join(entry.badges),
+    )
