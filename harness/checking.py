@@ -46,8 +46,9 @@ def check(submission: Submission, track: Track, settings: Settings, desk: Desk) 
     A live defense repairs with all validation images. Raises UserError for a wrong submission.toml, MachineError for a
     machine that cannot isolate; what goes wrong inside the sandbox is a finding.
     """
+    offered = submission.tables(track.spec.badnets)
     prepare(track, desk.report(f"track {track.name}"))
-    tables = submission.tables(track.badnets)
+    tables = {name: options for name, options in offered.items() if name in track.badnets}
     settings.invigilator.sandbox.check()
     invigilator = Invigilator(settings.invigilator.sandbox, settings.invigilator.limits, singles=SINGLES)
     practice = {name: PracticeBadNet(track.badnets[name], _few(track.badnets[name])) for name in tables}

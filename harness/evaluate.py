@@ -66,9 +66,10 @@ def evaluate(submission: Submission, track: Track, settings: Settings, desk: Des
     for what the user can mend, MachineError for what the machine failed at; what a submission does never raises.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
+    offered = submission.tables(track.spec.badnets)
     prepare(track, desk.report(f"track {track.name}"))
     desk.done(f"track {track.name}", "ready")
-    tables = submission.tables(track.badnets)
+    tables = {name: options for name, options in offered.items() if name in track.badnets}
     settings.invigilator.sandbox.check()
     paths = Paths.of(settings.results, track.name, submission.name)
     unrepaired = baselines(track, settings.invigilator, settings.jobs, desk)

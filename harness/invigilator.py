@@ -27,7 +27,7 @@ BATCH = 512
 SINGLES = 100
 ROOT = Path(__file__).resolve().parent.parent
 WORKER_CODE = (
-    "harness/__init__.py", "harness/protocol.py", "harness/worker", "harness/models", "reference_defenses",
+    "harness/__init__.py", "harness/protocol.py", "harness/wording.py", "harness/worker", "harness/models", "reference_defenses",
 )  # fmt: skip
 GRACE_SECONDS = 2.0
 
@@ -128,7 +128,7 @@ class _Room:
         mounts |= {f"/validation/{name}": badnet.validation_path / name for name in ("images.npy", "labels.npy")}
         places = invigilator.sandbox.place(mounts)
         self.start = {
-            "kind": candidate.kind,
+            "submission_kind": candidate.kind,
             "options": dict(candidate.options),
             "root": places["/submission"],
             "seed": seed,

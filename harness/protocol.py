@@ -52,7 +52,7 @@ class Channel:
         *, deadline: float | None = None,
     ) -> None:
         """Send one frame; `deadline` is a time of `time.monotonic()`."""
-        header: dict[str, Any] = {"kind": kind, **(fields or {})}
+        header: dict[str, Any] = {**(fields or {}), "kind": kind}
         payload = memoryview(b"")
         if array is not None:
             array = np.ascontiguousarray(array)

@@ -99,7 +99,7 @@ class Submission:
             there = sorted(p.relative_to(self.folder).as_posix() for p in self.folder.rglob(f"*{Path(name).suffix}"))
             raise UserError(f"{self.path}: {key}: no file {harmless(name)!r} in {self.folder}; {did_you_mean(name, there[:20])}")
         if path.is_file() and path.stat().st_size == 0:
-            raise UserError(f"{self.path}: {key}: {harmless(name)!r} is empty; save the model again")
+            raise UserError(f"{self.path}: {key}: {harmless(name)!r} is empty; put the file there again")
 
 
 def _read(folder: Path) -> SubmissionSpec:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.models.contracts import BadNetView, Predictor
+from harness.models.errors import ModelError
 from harness.protocol import Channel, Frame
 from harness.worker.kinds import find_kind
 
@@ -55,7 +56,7 @@ def _load(start: Frame, channel: Channel) -> Predictor:
         classes=fields["badnet"]["classes"],
         scale=fields["badnet"]["scale"],
     )
-    kind = find_kind(fields["kind"])
+    kind = find_kind(fields["submission_kind"])
     options = kind.Options.model_validate(fields["options"])
     predictor: Predictor = kind.load(
         options, badnet, Path(fields["root"]), seed=fields["seed"], progress=_Progress(channel)
@@ -103,6 +104,8 @@ def _private_channel() -> Channel:
 def _reason(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"called exit({error.code!r})"[:MAX_REASON]
+    if isinstance(error, ModelError):
+        return str(error)[:MAX_REASON]
     return f"{type(error).__name__}: {error}"[:MAX_REASON]
 
 

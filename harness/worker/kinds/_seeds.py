@@ -13,4 +13,4 @@ def seed_everything(seed: int) -> None:
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(seed)
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - strangers' code may still draw from the global generator
+    np.random.seed(seed % 2**32)  # strangers' code may still draw from the global generator

