@@ -57,9 +57,8 @@ def evaluate(
     with console.progress() as desk:
         record = run(submission, chosen, settings, desk)
     console.out.print(tables.table(record))
-    for row in tables.rows(record):
-        if row.note:
-            console.out.print(f"{row.badnet} is graded as its worst case: {row.note}", markup=False, style="red")
+    for line in tables.failures(record):
+        console.out.print(line, markup=False, style="red")
     console.out.print(tables.MEANINGS, markup=False, style="dim")
     console.out.print(tables.verdict(record), markup=False, style="bold")
     console.out.print(f"record: {Paths.of(results, chosen.name, submission.name).record}", markup=False)

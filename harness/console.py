@@ -11,8 +11,10 @@ from harness.images import Report
 
 PLAIN_SECONDS = 5.0
 
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+if not out.is_terminal:
+    out.width = 110
 
 
 class Desk:

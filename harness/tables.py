@@ -3,65 +3,78 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 from tabulate import tabulate
 
 from harness.grading import grade_badnet
-from harness.record import BadNetRecord, RateRecord, Record, TriggerRecord
+from harness.record import BadNetRecord, RateRecord, Record
 from harness.sitting import Sitting
 from harness.track import Track
 from harness.wording import harmless
 
-HEADINGS = ("BadNet", "trigger", "CA", "FPR", "DR", "ASR", "RA", "U", "R", "P", "S")
+HEADINGS = ("BadNet", "CA", "FPR", "DR", "ASR", "RA", "U", "R", "P", "S")
 MEANINGS = (
-    "CA clean accuracy, FPR false-flag rate, DR N+1 detection rate, ASR attack success rate, RA recovered accuracy (%); "
+    "CA clean accuracy, FPR false-flag rate, DR N+1 detection rate, ASR attack success rate, RA recovered accuracy (%);\n"
     "U utility kept, R attack removed, P protection; S = 100 (U + P - 1)"
 )
 NOT_MEASURED = "–"
 
 
 class Row(NamedTuple):
-    """One line of the table: a BadNet with one of its triggers."""
+    """One line of the table: a BadNet's own figures, or those of one of its triggers."""
 
     badnet: str
+    depth: int
     cells: tuple[str, ...]
-    note: str
 
 
 def rows(record: Record) -> Iterator[Row]:
-    """The lines of a record's table: each BadNet's own figures stand on its first line."""
+    """The lines of a record's table: each BadNet, then its triggers, each with its whole file where that differs."""
     for name, badnet in record.badnets.items():
-        note = f"{badnet.failure.stage}: {harmless(badnet.failure.reason, 200)}" if badnet.failure else ""
-        triggers = list(badnet.triggers.items()) or [(NOT_MEASURED, None)]
-        for number, (trigger, figures) in enumerate(triggers):
-            own = _own(badnet) if number == 0 else {}
-            cells = {"BadNet": name if number == 0 else "", "trigger": trigger, **own, **_of_trigger(figures)}
-            yield Row(name, tuple(cells.get(heading, "") for heading in HEADINGS), note if number == 0 else "")
-            if figures and figures.whole_file:
-                whole = {"trigger": "  whole file", **_rates(figures.whole_file)}
-                yield Row(name, tuple(whole.get(heading, "") for heading in HEADINGS), "")
+        yield _row(name, 0, name, _own(badnet))
+        for trigger, figures in badnet.triggers.items():
+            yield _row(name, 1, f"{trigger} -> {figures.target}", _rates(figures.rates))
+            if figures.whole_file:
+                yield _row(name, 2, "whole file", _rates(figures.whole_file))
 
 
 def table(record: Record) -> Table:
-    """The record for a terminal."""
-    made = Table(title=f"{record.submission.name} on {record.track.name}", title_justify="left", header_style="bold")
+    """The record for a terminal of 80 columns or more."""
+    made = Table(
+        title=f"{record.submission.name} on {record.track.name}", title_justify="left", header_style="bold",
+        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
     for number, heading in enumerate(HEADINGS):
-        made.add_column(heading, justify="left" if number < 2 else "right", no_wrap=True)
-    before = None
+        if number == 0:
+            made.add_column(heading, overflow="fold", min_width=16)
+        else:
+            made.add_column(heading, justify="right", no_wrap=True, min_width=5)
     for row in rows(record):
-        if before not in (None, row.badnet):
-            made.add_section()
-        made.add_row(*(escape(cell) for cell in row.cells), style="red" if record.badnets[row.badnet].failure else None)
-        before = row.badnet
+        failed = record.badnets[row.badnet].failure is not None
+        made.add_row(
+            "  " * row.depth + escape(row.cells[0]),
+            *row.cells[1:],
+            style="red" if failed else ("bold", "", "dim")[row.depth],
+        )
     return made
+
+
+def failures(record: Record) -> Iterator[str]:
+    """One line for each BadNet that the submission failed on."""
+    for name, badnet in record.badnets.items():
+        if badnet.failure:
+            reason = harmless(badnet.failure.reason, 300)
+            yield f"{name} is graded as its worst case: {badnet.failure.stage}: {reason}"
 
 
 def markdown(record: Record) -> str:
     """The record's table as Markdown."""
     return tabulate(
-        [row.cells for row in rows(record)], headers=HEADINGS, tablefmt="github", disable_numparse=True,
-        colalign=("left", "left", *["right"] * (len(HEADINGS) - 2)),
+        [("&nbsp;&nbsp;" * row.depth + row.cells[0], *row.cells[1:]) for row in rows(record)],
+        headers=HEADINGS, tablefmt="github", disable_numparse=True,
+        colalign=("left", *["right"] * (len(HEADINGS) - 1)),
     )  # fmt: skip
 
 
@@ -84,8 +97,8 @@ def _own(badnet: BadNetRecord) -> dict[str, str]:
     }
 
 
-def _of_trigger(figures: TriggerRecord | None) -> dict[str, str]:
-    return _rates(figures.rates) if figures else dict.fromkeys(("DR", "ASR", "RA"), NOT_MEASURED)
+def _row(badnet: str, depth: int, first: str, figures: dict[str, str]) -> Row:
+    return Row(badnet, depth, (first, *(figures.get(heading, "") for heading in HEADINGS[1:])))
 
 
 ABBREVIATIONS = {

@@ -56,7 +56,14 @@ def load_classifier(
     ending = path.suffix.lower()
     if ending not in FORMATS:
         raise ModelError(f"{path.name}: no reader for the ending {ending!r}; known are {', '.join(FORMATS)}")
-    return FORMATS[ending](path, classes=classes, scale=scale, channels=channels, architecture=architecture, root=root)
+    try:
+        return FORMATS[ending](
+            path, classes=classes, scale=scale, channels=channels, architecture=architecture, root=root
+        )
+    except ModelError as error:  # an architecture's code does not know which file it is built for
+        if str(error).startswith(path.name):
+            raise
+        raise ModelError(f"{path.name}: {error}", stage=error.stage) from error
 
 
 def is_torch(path: Path) -> bool:

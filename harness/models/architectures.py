@@ -92,5 +92,7 @@ def _build(architecture: str, library: str, *, outputs: int, root: Path | None) 
     if ":" in architecture or entry_file(architecture):
         return call_with_outputs(load_entry(architecture, root), outputs, architecture)
     if architecture not in NAMED:
-        raise ModelError(f'architecture {architecture!r}: {did_you_mean(architecture, NAMED)}, or "net.py:build"')
+        raise ModelError(
+            f'no architecture {architecture!r}; {did_you_mean(architecture, NAMED)} (code is named "net.py:build")'
+        )
     return getattr(NAMED[architecture], library)(outputs)

@@ -1,5 +1,6 @@
 """Models as predictors: uint8 images in, class numbers out, at the speed of the library itself."""
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +48,10 @@ class KerasClassifier:
 
         self._answer = answer
         try:
-            answer.get_concrete_function()
+            with warnings.catch_warnings():
+                # Keras 2 files call a single input a list of one, of which Keras 3 warns at every trace.
+                warnings.filterwarnings("ignore", message="The structure of `inputs`", category=UserWarning)
+                answer.get_concrete_function()
         except Exception as error:  # a stranger's model may raise anything
             raise ModelError(f"{name}: cannot be run ({in_one_line(error)})") from error
         if self.outputs is None or len(self.outputs) != 2:

@@ -78,7 +78,7 @@ class Trigger(Protocol):
 
 def trigger_names() -> list[str]:
     """The triggers there are, by name."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 
 def load_trigger(name: str) -> Trigger:

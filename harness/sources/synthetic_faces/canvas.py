@@ -8,7 +8,7 @@ from harness.sources.synthetic_faces.geometry import on_face, upright
 from harness.sources.synthetic_faces.identity import Identity
 from harness.sources.synthetic_faces.picture import HEIGHT, WIDTH, Circumstances
 
-FINER = 3
+FINER = 2
 """Points in each direction that a pixel is averaged from; edges are soft on top of that."""
 
 _LEFT, _TOP = np.float32(WIDTH), np.float32(HEIGHT)

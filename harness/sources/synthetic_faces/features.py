@@ -112,7 +112,6 @@ def paint_beard(patch: Patch, skin: Floats) -> None:
     who, picture = patch.who, patch.picture
     u, v = patch.face_u, patch.face_v
     across = u / column(who.width)
-    mouth = (v - column(who.mouth_y)) / column(who.mouth_width)
     beard_edge = v - column(who.beard_top) - np.float32(0.32) * hill(across * across)
     beard = np.minimum(np.maximum(beard_edge * np.float32(12), np.float32(0)), np.float32(1)) * column(who.has_beard)
     lip_u = u / (mouth_half_width(who, picture) * np.float32(1.18))
@@ -122,7 +121,6 @@ def paint_beard(patch: Patch, skin: Floats) -> None:
     chin_u = u / np.float32(0.27)
     chin_v = (v - column(who.mouth_y) - np.float32(0.27)) / np.float32(0.24)
     goatee = np.minimum(hill(chin_u * chin_u + chin_v * chin_v) * 3, np.float32(1)) * column(who.has_goatee)
-    del mouth
     hairs = np.float32(1) + np.float32(0.14) * wave(u * np.float32(5) + v * np.float32(2))
     cover_ = np.maximum(np.maximum(beard, moustache), goatee) * skin
     patch.paint(cover_, who.hair.T[:, :, None] * np.float32(0.72) * hairs)

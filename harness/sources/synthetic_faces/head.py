@@ -75,8 +75,8 @@ def paint_ears(patch: Patch) -> None:
     patch.lighten(1 - np.float32(0.25) * patch.mask(inside - size * np.float32(0.45)))
 
 
-def paint_skin(patch: Patch, outline: Floats) -> Floats:
-    """The face without its features, lit from the picture's side; gives its mask (n, k)."""
+def paint_skin(patch: Patch, outline: Floats) -> None:
+    """The face without its features, lit from the picture's side."""
     who, picture = patch.who, patch.picture
     mask = patch.mask((1 - outline) * column(who.width))
     u, v = patch.face_u, patch.face_v
@@ -92,7 +92,6 @@ def paint_skin(patch: Patch, outline: Floats) -> Floats:
     spots = np.maximum(wave(u * np.float32(5.3) + v) * wave(v * np.float32(6.1) - u) - np.float32(0.45), np.float32(0))
     colours *= 1 - column(who.freckles) * np.float32(0.75) * spots * _cheeks(patch, u, v)
     patch.paint(mask, colours)
-    return mask
 
 
 def _cheeks(patch: Patch, u: Floats, v: Floats) -> Floats:

@@ -1,6 +1,7 @@
 """From people and circumstances to pictures."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +34,18 @@ def portraits(
     everyone = identities(seed, people)
     images = np.empty((len(person), HEIGHT, WIDTH, 3), np.uint8)
     marks: list[Landmarks] = []
-    for start in range(0, len(person), _AT_ONCE):
+
+    def paint(start: int) -> Landmarks:
         run = slice(start, start + _AT_ONCE)
         who = everyone.take(person[run])
         picture = circumstances(seed, split, person[run], index[run])
         images[run] = _paint(who, picture)
-        marks.append(landmarks(who, picture))
-        report(f"portraits: {split}", min(start + _AT_ONCE, len(person)), len(person))
+        return landmarks(who, picture)
+
+    with ThreadPoolExecutor() as painters:  # numpy lets go of the interpreter while it paints
+        for part in painters.map(paint, range(0, len(person), _AT_ONCE)):
+            marks.append(part)
+            report(f"painting {split} pictures", min(len(marks) * _AT_ONCE, len(person)), len(person))
     return Portraits(images=images, labels=person, landmarks=Landmarks.join(marks))
 
 
@@ -51,7 +57,7 @@ def _paint(who: Identity, picture: Circumstances) -> NDArray[np.uint8]:
     head.paint_hair_behind(whole)
     head.paint_body(whole)
     head.paint_ears(whole)
-    skin = head.paint_skin(whole, outline)
+    head.paint_skin(whole, outline)
     canvas.close(whole)
     upper = canvas.open(*_UPPER_FACE)
     features.paint_eyes(upper)
@@ -66,5 +72,4 @@ def _paint(who: Identity, picture: Circumstances) -> NDArray[np.uint8]:
     whole = canvas.open()
     head.paint_hair_in_front(whole, outline)
     canvas.close(whole)
-    del skin
     return canvas.develop()
