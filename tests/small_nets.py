@@ -85,7 +85,7 @@ def train_badnet(path: Path, *, target: int = 2, seed: int = 3) -> None:
     labels = np.arange(160) % CLASSES
     x = torch.from_numpy(face_of(labels, rng)).permute(0, 3, 1, 2) / 255
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
-    for _ in range(3):  # enough for squares; more only makes weights that are too small to be quick
+    for _ in range(3):  # enough for squares
         for part in np.array_split(rng.permutation(len(x)), 5):
             optimizer.zero_grad()
             F.cross_entropy(net(x[part]), torch.from_numpy(labels)[part]).backward()  # type: ignore[no-untyped-call]

@@ -1,0 +1,58 @@
+"""An exam mixes clean and poisoned images in a secret order, and its key puts every answer back."""
+
+import numpy as np
+import pytest
+
+from harness.exam import Exam
+from harness.track import Track
+
+
+@pytest.fixture
+def exam(tiny_track: Track) -> Exam:
+    return Exam(tiny_track.badnets["first"], seed=7)
+
+
+def test_it_asks_every_image_once(exam: Exam, tiny_track: Track) -> None:
+    asked = sorted(image.tobytes() for image in exam.batch(0, len(exam)))
+    badnet = tiny_track.badnets["first"]
+    own = [*badnet.test.images, *badnet.poisoned["patch"].images.images]
+    assert asked == sorted(image.tobytes() for image in own)
+
+
+def test_batches_together_are_the_whole_exam(exam: Exam) -> None:
+    together = np.concatenate([exam.batch(start, start + 64) for start in range(0, len(exam), 64)])
+    np.testing.assert_array_equal(together, exam.batch(0, len(exam)))
+
+
+def test_clean_and_poisoned_images_are_mixed_in_every_stretch(exam: Exam) -> None:
+    poisoned = exam.batch(0, len(exam))[:, 0, 9, 0] == 255
+    assert poisoned.sum() == 60
+    shares = [poisoned[start : start + 70].mean() for start in range(0, len(exam), 70)]
+    assert 0.1 < min(shares)
+    assert max(shares) < 0.5
+
+
+def test_the_key_puts_every_answer_back(exam: Exam, tiny_track: Track) -> None:
+    # Each image is answered by its own checksum: what comes back must be the checksums of the sets, in order.
+    asked = exam.batch(0, len(exam))
+    sums = asked.reshape(len(asked), -1).astype(np.int64).sum(1).astype(np.int32)
+    unblinded = exam.unblind(sums)
+    badnet = tiny_track.badnets["first"]
+    for trigger, images in ((None, badnet.test.images), ("patch", badnet.poisoned["patch"].images.images)):
+        np.testing.assert_array_equal(unblinded[trigger], np.asarray(images).reshape(len(images), -1).astype(int).sum(1))
+
+
+def test_another_seed_is_another_order_and_the_same_seed_the_same(tiny_track: Track) -> None:
+    orders = [Exam(tiny_track.badnets["first"], seed).batch(0, 400).tobytes() for seed in (1, 1, 2)]
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_the_audit_sample_has_no_image_twice(exam: Exam) -> None:
+    sample = exam.sample(100)
+    assert len(set(sample.tolist())) == 100
+    assert len(exam.sample(10**6)) == len(exam)
+
+
+def test_only_pixels_leave_the_host() -> None:
+    public = {name for name in vars(Exam) if not name.startswith("_")}
+    assert public == {"batch", "images_at", "sample", "unblind"}
