@@ -35,9 +35,7 @@ def files_of(track: Track, badnet: BadNet) -> dict[str, str]:
     sets = badnet.sets
     folders = tuple(f"{name}/" for name in (sets.validation, sets.test, *sets.poisoned.values()))
     return {
-        path: digest
-        for path, digest in track.manifest.files.items()
-        if path == sets.model or path.startswith(folders)
+        path: digest for path, digest in track.manifest.files.items() if path == sets.model or path.startswith(folders)
     }
 
 

@@ -101,6 +101,8 @@ def _findings(name: str, sitting: Sitting, asked: ImageSet, classes: int) -> lis
         )
         found.append(Finding("warning", name, f"clean accuracy is {100 * accuracy:.0f} % on validation images; {hint}"))
     if sitting.changed:
-        found.append(Finding("warning", name, f"{sitting.changed} of {sitting.repeated} images, asked again, got another answer"))
+        found.append(
+            Finding("warning", name, f"{sitting.changed} of {sitting.repeated} images, asked again, got another answer")
+        )
     seconds = sitting.load_seconds if sitting.load_seconds is not None else sitting.repair_seconds
     return found or [Finding("ok", name, f"clean accuracy {100 * accuracy:.0f} %, ready after {seconds or 0:.1f} s")]

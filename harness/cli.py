@@ -159,7 +159,9 @@ def track_list() -> None:
 
     for name in track_names():
         track = find_track(name)
-        console.out.print(f"{name}: {track.spec.title}; {len(track.spec.badnets)} BadNets; {state(track)}", markup=False)
+        console.out.print(
+            f"{name}: {track.spec.title}; {len(track.spec.badnets)} BadNets; {state(track)}", markup=False
+        )
 
 
 @tracks.command("show")

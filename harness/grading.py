@@ -48,9 +48,7 @@ def grade_badnet(
         score=ScoreRecord(**asdict(score)),
         rates=_rates(rates(clean)),
         outcomes=asdict(clean),
-        triggers={
-            name: _trigger(badnet, name, classes, sitting, outcomes) for name, outcomes in poisoned.items()
-        },
+        triggers={name: _trigger(badnet, name, classes, sitting, outcomes) for name, outcomes in poisoned.items()},
         baseline=BaselineRecord(
             clean_accuracy=_value(clean_accuracy(clean0)),
             attack_success_rate={name: _value(attack_success_rate(o)) for name, o in poisoned0.items()},
@@ -94,9 +92,7 @@ def _outcomes(badnet: BadNet, classes: int, sitting: Sitting) -> tuple[CleanOutc
     return clean, poisoned
 
 
-def _trigger(
-    badnet: BadNet, name: str, classes: int, sitting: Sitting, outcomes: PoisonedOutcomes
-) -> TriggerRecord:
+def _trigger(badnet: BadNet, name: str, classes: int, sitting: Sitting, outcomes: PoisonedOutcomes) -> TriggerRecord:
     poisoned = badnet.poisoned[name]
     labels, carries = poisoned.images.labels, poisoned.images.carries
     missing = 0 if carries is None else int((~carries).sum())

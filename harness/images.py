@@ -52,7 +52,11 @@ class ImageSet:
             carries_path = folder / "carries.npy"
             carries = np.load(carries_path, allow_pickle=False) if carries_path.exists() else None
         except (OSError, ValueError) as error:
-            raise UserError(f"{folder}: cannot read the image set ({error}); build or import the track again") from error
+            raise UserError(
+                f"{folder}: cannot read the image set ({error}); build or import the track again"
+            ) from error
         if images.dtype != np.uint8 or images.ndim != 4 or labels.shape != (len(images),):
-            raise UserError(f"{folder}: images {images.dtype}{images.shape} and labels {labels.shape} do not belong together")
+            raise UserError(
+                f"{folder}: images {images.dtype}{images.shape} and labels {labels.shape} do not belong together"
+            )
         return cls(images=images, labels=labels, carries=carries)

@@ -85,9 +85,7 @@ class Invigilator:
         with self._lock:
             self._running.discard(process)
 
-    def sit(
-        self, candidate: Candidate, track: Track, badnet: BadNet, *, seed: int, report: Report = silent
-    ) -> Sitting:
+    def sit(self, candidate: Candidate, track: Track, badnet: BadNet, *, seed: int, report: Report = silent) -> Sitting:
         """Examine one candidate; whatever it does, a Sitting comes back and none of its processes is left.
 
         seed: of the secret order. The submission's own randomness has another one, from which it cannot be found.

@@ -47,7 +47,9 @@ def prepare(track: Track, report: Report = silent) -> None:
     made = build(track, report=report)
     wrong = [path for path in changed if made.files.get(path) != track.manifest.files[path]]
     if wrong:
-        raise MachineError(f"{track.folder / wrong[0]}: this machine made other bytes than the manifest names; report this")
+        raise MachineError(
+            f"{track.folder / wrong[0]}: this machine made other bytes than the manifest names; report this"
+        )
 
 
 def _digests(folder: Path, badnets: dict[str, BadNetSets]) -> dict[str, str]:

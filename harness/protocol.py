@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 PREFIX = struct.Struct("<IQ")
 MAX_HEADER = 64 * 1024
-DTYPES = {"uint8": np.dtype(np.uint8), "int64": np.dtype("<i8")}
+DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype(np.uint8), "int64": np.dtype("<i8")}
 MAX_DIMENSIONS = 4
 
 
@@ -48,8 +48,12 @@ class Channel:
             os.set_blocking(fd, False)
 
     def send(
-        self, kind: str, fields: Mapping[str, Any] | None = None, array: NDArray[Any] | None = None,
-        *, deadline: float | None = None,
+        self,
+        kind: str,
+        fields: Mapping[str, Any] | None = None,
+        array: NDArray[Any] | None = None,
+        *,
+        deadline: float | None = None,
     ) -> None:
         """Send one frame; `deadline` is a time of `time.monotonic()`."""
         header: dict[str, Any] = {**(fields or {}), "kind": kind}
@@ -57,7 +61,7 @@ class Channel:
         if array is not None:
             array = np.ascontiguousarray(array)
             header["array"] = {"dtype": array.dtype.name, "shape": list(array.shape)}
-            payload = memoryview(array.reshape(-1).view(np.uint8))
+            payload = memoryview(array.reshape(-1).view(np.uint8).data)
         text = json.dumps(header).encode()
         if len(text) > MAX_HEADER:
             raise ProtocolError(f"a header of {len(text)} bytes is longer than {MAX_HEADER}")
@@ -68,7 +72,7 @@ class Channel:
         """Receive one frame whose array has at most `max_payload` bytes."""
         if deadline is not None and time.monotonic() > deadline:  # a flood of frames must not outrun the clock
             raise TimeoutError
-        header_length, payload_length = PREFIX.unpack(self._read(PREFIX.size, deadline))
+        header_length, payload_length = PREFIX.unpack(self._read(PREFIX.size, deadline).data)
         if header_length > MAX_HEADER or payload_length > max_payload:
             raise ProtocolError(f"a frame of {header_length} + {payload_length} bytes is larger than allowed")
         return parse(bytes(self._read(header_length, deadline)), self._read(payload_length, deadline))
@@ -84,7 +88,7 @@ class Channel:
 
     def _read(self, length: int, deadline: float | None) -> NDArray[np.uint8]:
         data = np.empty(length, np.uint8)
-        view = memoryview(data)
+        view = memoryview(data.data)
         while view:
             try:
                 count = os.readv(self._read_fd, [view])
@@ -128,7 +132,7 @@ def _described(described: object) -> tuple[np.dtype[Any], tuple[int, ...]]:
         or not all(type(size) is int and 0 <= size < 2**40 for size in shape)
     ):
         raise ProtocolError("an array with an impossible shape")
-    return DTYPES[dtype], tuple(shape)
+    return DTYPES[dtype], tuple(int(size) for size in shape)
 
 
 def _wait(fd: int, event: int, deadline: float | None) -> None:

@@ -181,7 +181,7 @@ class Provenance(_Part):
 class Record(_Part):
     """The JSON of one submission on one track: outcomes, score, timing, provenance."""
 
-    schema_version: int = Field(SCHEMA_VERSION, ge=1, le=SCHEMA_VERSION)
+    schema_version: int = Field(default=SCHEMA_VERSION, ge=1, le=SCHEMA_VERSION)
     submission: SubmissionRecord
     track: TrackRecord
     score: TrackScoreRecord

@@ -58,9 +58,9 @@ def differences(old: Any, new: Any, key: str = "") -> list[str]:
 
 def _sitting(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]], record: BadNetRecord) -> Sitting:
     timing, audits, failure = record.timing, record.audits, record.failure
+    timed: dict[str, Any] = {name: arrays[name] for name in ("batch_seconds", "batch_images", "single_seconds")}
     return Sitting(
-        **_answers(path, badnet, arrays),
-        **{name: arrays[name] for name in ("batch_seconds", "batch_images", "single_seconds")},
+        **_answers(path, badnet, arrays), **timed,
         start_seconds=timing.start_seconds, load_seconds=timing.load_seconds, repair_seconds=timing.repair_seconds,
         peak_memory=timing.peak_memory_bytes, repeated=audits.repeated, changed=audits.changed,
         seed=int(record.seed, 16), failure=Failure(failure.stage, failure.reason) if failure else None,
@@ -76,5 +76,7 @@ def _answers(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]]) -> 
     expected = {"clean": len(badnet.test)} | {trigger: len(it.images) for trigger, it in badnet.poisoned.items()}
     for name, answers in {"clean": clean, **poisoned}.items():
         if answers.dtype != np.int32 or answers.shape != (expected[name],):
-            raise UserError(f"{path}: {badnet.name}/{name} has {answers.dtype}{answers.shape}, not {expected[name]} answers")
+            raise UserError(
+                f"{path}: {badnet.name}/{name} has {answers.dtype}{answers.shape}, not {expected[name]} answers"
+            )
     return {"clean": clean, "poisoned": poisoned}

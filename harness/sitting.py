@@ -65,7 +65,7 @@ class Sitting:
     def restore(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> "Sitting":
         """The inverse of `arrays` and `facts`; raises KeyError, TypeError or ValueError where something is missing."""
         poisoned = {name.removeprefix(POISONED): arrays[name] for name in arrays if name.startswith(POISONED)}
-        timed = {name: arrays[name] for name in ("batch_seconds", "batch_images", "single_seconds")}
+        timed: dict[str, Any] = {name: arrays[name] for name in ("batch_seconds", "batch_images", "single_seconds")}
         failure = facts["failure"] and Failure(*facts["failure"])
         return cls(clean=arrays[CLEAN], poisoned=poisoned, **timed, **{**facts, "failure": failure})
 
@@ -118,4 +118,6 @@ def write_whole(path: Path, data: bytes) -> None:
     except OSError as error:
         if beside:
             Path(beside).unlink(missing_ok=True)
-        raise MachineError(f"{path}: cannot be written ({error.strerror or error}); free some space or choose --results") from error
+        raise MachineError(
+            f"{path}: cannot be written ({error.strerror or error}); free some space or choose --results"
+        ) from error

@@ -94,10 +94,14 @@ class Submission:
     def _check_file(self, key: str, name: str) -> None:
         path, root = self.folder / name, self.folder.resolve()
         if not path.resolve().is_relative_to(root):
-            raise UserError(f"{self.path}: {key}: {harmless(name)!r} is outside the submission's folder; copy it inside")
+            raise UserError(
+                f"{self.path}: {key}: {harmless(name)!r} is outside the submission's folder; copy it inside"
+            )
         if not path.exists():
             there = sorted(p.relative_to(self.folder).as_posix() for p in self.folder.rglob(f"*{Path(name).suffix}"))
-            raise UserError(f"{self.path}: {key}: no file {harmless(name)!r} in {self.folder}; {did_you_mean(name, there[:20])}")
+            raise UserError(
+                f"{self.path}: {key}: no file {harmless(name)!r} in {self.folder}; {did_you_mean(name, there[:20])}"
+            )
         if path.is_file() and path.stat().st_size == 0:
             raise UserError(f"{self.path}: {key}: {harmless(name)!r} is empty; put the file there again")
 
@@ -112,7 +116,9 @@ def _read(folder: Path) -> SubmissionSpec:
     try:
         data = path.read_bytes()[: MAX_FILE + 1]
         if len(data) > MAX_FILE:
-            raise UserError(f"{path}: larger than {MAX_FILE // 1024} KiB; a submission.toml states names and options only")
+            raise UserError(
+                f"{path}: larger than {MAX_FILE // 1024} KiB; a submission.toml states names and options only"
+            )
         spec = SubmissionSpec.model_validate(tomllib.loads(data.decode()))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error

@@ -16,8 +16,8 @@ from harness.wording import harmless
 
 HEADINGS = ("BadNet", "CA", "FPR", "DR", "ASR", "RA", "U", "R", "P", "S")
 MEANINGS = (
-    "CA clean accuracy, FPR false-flag rate, DR N+1 detection rate, ASR attack success rate, RA recovered accuracy (%);\n"
-    "U utility kept, R attack removed, P protection; S = 100 (U + P - 1)"
+    "CA clean accuracy, FPR false-flag rate, DR N+1 detection rate, ASR attack success rate, RA recovered accuracy\n"
+    "(all in %); U utility kept, R attack removed, P protection; S = 100 (U + P - 1)"
 )
 NOT_MEASURED = "–"
 
@@ -128,11 +128,8 @@ def baseline_table(track: Track, measured: Mapping[str, Sitting]) -> Table:
         made.add_column(heading, justify="left" if heading in ("BadNet", "trigger") else "right")
     for name, badnet in track.badnets.items():
         record = grade_badnet(badnet, track.classes, measured[name], measured[name])
-        accuracy = _rates(record.rates)["CA"]
+        made.add_row(name, _rates(record.rates)["CA"], "" if record.triggers else NOT_MEASURED)
         for trigger, figures in record.triggers.items():
             whole = _rates(figures.whole_file)["ASR"] if figures.whole_file else ""
-            made.add_row(name, accuracy, trigger, str(figures.target), _rates(figures.rates)["ASR"], whole)
-            name, accuracy = "", ""
-        if not record.triggers:
-            made.add_row(name, accuracy, NOT_MEASURED, "", "", "")
+            made.add_row("", "", trigger, str(figures.target), _rates(figures.rates)["ASR"], whole)
     return made

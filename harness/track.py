@@ -184,7 +184,9 @@ def find_track(name: str) -> Track:
     if not (folder / "track.toml").exists():
         folder = DATASETS / name
     if not (folder / "track.toml").exists():
-        raise UserError(f"track {name!r}: no such track; {one_of(track_names())}, or the path of a folder with a track.toml")
+        raise UserError(
+            f"track {name!r}: no such track; {one_of(track_names())}, or the path of a folder with a track.toml"
+        )
     return Track(folder)
 
 

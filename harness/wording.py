@@ -30,6 +30,8 @@ def first_problem(error: ValidationError) -> str:
     """The first problem that pydantic found, as "key: what is wrong"."""
     problem = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in problem["loc"]) or "the file"
-    value = "" if problem["type"] in ("missing", "extra_forbidden") else f" (got {harmless(repr(problem['input']), 60)})"
+    value = (
+        "" if problem["type"] in ("missing", "extra_forbidden") else f" (got {harmless(repr(problem['input']), 60)})"
+    )
     message = {"missing": "missing key", "extra_forbidden": "unknown key"}.get(problem["type"], problem["msg"])
     return f"{harmless(key, 100)}: {message}{value}"

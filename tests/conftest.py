@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +106,11 @@ def write_submission(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def badnet(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+def badnet(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command line as a user does: `badnet("evaluate", folder, ...)`."""
 
     def run(*arguments: Any, **keywords: Any) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "harness.cli", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False, **keywords)
 
-    yield run
+    return run

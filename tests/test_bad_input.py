@@ -18,13 +18,25 @@ MISTAKES = {
     "an unknown BadNet": ('kind = "model"\n[badnets.frist]\nmodel = "m.h5"', "badnets.frist: .* did you mean 'first'"),
     "an unknown key": ('kind = "model"\n[badnets.first]\nmodle = "m.h5"', "badnets.first: .*model"),
     "a missing key": ('kind = "model"\n[badnets.first]\n', "badnets.first: model: missing key"),
-    "a wrong value": ('kind = "model"\n[badnets.first]\nmodel = "m.h5"\nscale = "big"', "badnets.first: scale: .*'big'"),
+    "a wrong value": (
+        'kind = "model"\n[badnets.first]\nmodel = "m.h5"\nscale = "big"',
+        "badnets.first: scale: .*'big'",
+    ),
     "no table at all": ('kind = "model"', r"no \[badnets.<name>\] table; write one for each of first, second, twin"),
-    "a missing model": ('kind = "model"\n[badnets.first]\nmodel = "m.h5"', "badnets.first.model: no file 'm.h5' in .*did you mean 'empty.h5'"),
-    "an empty model": ('kind = "model"\n[badnets.first]\nmodel = "empty.h5"', "badnets.first.model: 'empty.h5' is empty"),
+    "a missing model": (
+        'kind = "model"\n[badnets.first]\nmodel = "m.h5"',
+        "badnets.first.model: no file 'm.h5' in .*did you mean 'empty.h5'",
+    ),
+    "an empty model": (
+        'kind = "model"\n[badnets.first]\nmodel = "empty.h5"',
+        "badnets.first.model: 'empty.h5' is empty",
+    ),
     "a path that leaves": ('kind = "model"\n[badnets.first]\nmodel = "../m.h5"', "badnets.first: model: .*inside"),
     "an absolute path": ('kind = "model"\n[badnets.first]\nmodel = "/etc/passwd"', "badnets.first: model: .*inside"),
-    "a link that leaves": ('kind = "model"\n[badnets.first]\nmodel = "link.h5"', "badnets.first.model: 'link.h5' is outside"),
+    "a link that leaves": (
+        'kind = "model"\n[badnets.first]\nmodel = "link.h5"',
+        "badnets.first.model: 'link.h5' is outside",
+    ),
     "an entry that is none": ('kind = "predictor"\nentry = "predict.py"', "entry: .*file.py:Name"),
     "an entry whose file is missing": ('kind = "predictor"\nentry = "x.py:P"', "entry: no file 'x.py'"),
 }
@@ -69,10 +81,14 @@ def test_a_name_that_could_leave_its_place_is_refused(name: str, badnet: Run, tm
 def test_an_unknown_track_and_sandbox_are_named_with_the_choice(badnet: Run, write_submission: Write) -> None:
     folder = write_submission("mine", 'kind = "predictor"\nentry = "p.py:P"', **{"p.py": "P = int"})
     assert "one of csaw2020, csaw2020_lab, faces" in one_line(badnet("evaluate", folder, "--track", "nowhere"))
-    assert "did you mean 'unconfined'" in one_line(badnet("evaluate", folder, "--track", "faces", "--sandbox", "unconfind"))
+    assert "did you mean 'unconfined'" in one_line(
+        badnet("evaluate", folder, "--track", "faces", "--sandbox", "unconfind")
+    )
 
 
-def test_a_changed_file_of_the_track_is_named(badnet: Run, write_submission: Write, tiny_track_folder: Path, tmp_path: Path) -> None:
+def test_a_changed_file_of_the_track_is_named(
+    badnet: Run, write_submission: Write, tiny_track_folder: Path, tmp_path: Path
+) -> None:
     copy = tmp_path / "tiny"
     shutil.copytree(tiny_track_folder, copy)
     (copy / "first.h5").write_bytes(b"other")
@@ -82,7 +98,9 @@ def test_a_changed_file_of_the_track_is_named(badnet: Run, write_submission: Wri
 
 def test_a_track_that_was_not_imported_says_how(badnet: Run, write_submission: Write, tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
-    text = 'name = "new"\ntitle = "t"\nclasses = 2\nshape = [1, 1, 3]\nsource = "csaw_h5"\n[badnets.b]\nmodel = "b.h5"\n'
+    text = (
+        'name = "new"\ntitle = "t"\nclasses = 2\nshape = [1, 1, 3]\nsource = "csaw_h5"\n[badnets.b]\nmodel = "b.h5"\n'
+    )
     (tmp_path / "new" / "track.toml").write_text(text)
     folder = write_submission("mine", 'kind = "predictor"\nentry = "p.py:P"', **{"p.py": "P = int"})
     assert "badnet track import new --from DIR" in one_line(badnet("evaluate", folder, "--track", tmp_path / "new"))
@@ -117,5 +135,3 @@ def one_line(done: CompletedProcess[str]) -> str:
 
 def matches(pattern: str, text: str) -> bool:
     return re.search(pattern, text) is not None
-
-

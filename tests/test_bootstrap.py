@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.naive_score import naive_bootstrap
 from numpy.typing import NDArray
 
 import harness.bootstrap
 from harness.bootstrap import Cell, PoisonedAnswers, draw_weights, identity_counts, interval, score_draws, stream_seed
 from harness.outcomes import clean_outcomes, poisoned_outcomes
 from harness.score import Policy, grade
+from tests.naive_score import naive_bootstrap
 
 CLASSES = 6
 FLAG = CLASSES

@@ -42,7 +42,9 @@ def record_of(badnet: Run, tiny_track_folder: Path, tmp_path: Path) -> Callable[
     return record
 
 
-def test_an_oracle_scores_100_and_the_twin_does_not_count(record_of: Callable[..., Any], write_submission: Write) -> None:
+def test_an_oracle_scores_100_and_the_twin_does_not_count(
+    record_of: Callable[..., Any], write_submission: Write
+) -> None:
     record = record_of(write_submission("oracle", PREDICTOR, **{"predict.py": ORACLE}))
     assert record["score"]["value"] == 100
     assert record["score"]["interval"] == [100, 100]
@@ -55,7 +57,9 @@ def test_an_oracle_scores_100_and_the_twin_does_not_count(record_of: Callable[..
     assert record["provenance"]["sandbox"] == "bubblewrap"
 
 
-def test_doing_nothing_scores_0(record_of: Callable[..., Any], write_submission: Write, tiny_track_folder: Path) -> None:
+def test_doing_nothing_scores_0(
+    record_of: Callable[..., Any], write_submission: Write, tiny_track_folder: Path
+) -> None:
     record = record_of(write_submission("nothing", PREDICTOR, **{"predict.py": BACKDOORED}))
     assert record["score"]["value"] == 0
     assert record["badnets"]["first"]["baseline"] == {"clean_accuracy": 1.0, "attack_success_rate": {"patch": 1.0}}
@@ -116,7 +120,9 @@ def test_answers_that_are_none_of_the_classes_are_the_worst_case(
     assert record["badnets"]["first"]["triggers"]["patch"]["rates"]["attack_success_rate"]["value"] == 1
 
 
-def test_a_gigabyte_on_standard_output_does_no_harm(record_of: Callable[..., Any], write_submission: Write, tmp_path: Path) -> None:
+def test_a_gigabyte_on_standard_output_does_no_harm(
+    record_of: Callable[..., Any], write_submission: Write, tmp_path: Path
+) -> None:
     loud = "import sys\n" + ORACLE.replace(
         "self.badnet = badnet", "self.badnet = badnet; [sys.stdout.write('x' * 2**20) for _ in range(1024)]"
     )
@@ -154,7 +160,9 @@ def test_the_secret_order_is_new_each_time_and_the_submission_cannot_know_it(
     assert len(seeds) == 2
 
 
-def test_the_same_seed_gives_the_same_answers(record_of: Callable[..., Any], write_submission: Write, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_answers(
+    record_of: Callable[..., Any], write_submission: Write, tmp_path: Path
+) -> None:
     code = "import numpy as np\nclass Predictor:\n def __init__(self, b): self.n = b.classes\n def __call__(self, x): return np.random.randint(0, self.n + 1, len(x))"
     folder = write_submission("random", PREDICTOR, **{"predict.py": code})
     answers = []

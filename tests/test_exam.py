@@ -28,7 +28,7 @@ def test_clean_and_poisoned_images_are_mixed_in_every_stretch(exam: Exam) -> Non
     poisoned = exam.batch(0, len(exam))[:, 0, 9, 0] == 255
     assert poisoned.sum() == 60
     shares = [poisoned[start : start + 70].mean() for start in range(0, len(exam), 70)]
-    assert 0.1 < min(shares)
+    assert min(shares) > 0.1
     assert max(shares) < 0.5
 
 
@@ -39,7 +39,9 @@ def test_the_key_puts_every_answer_back(exam: Exam, tiny_track: Track) -> None:
     unblinded = exam.unblind(sums)
     badnet = tiny_track.badnets["first"]
     for trigger, images in ((None, badnet.test.images), ("patch", badnet.poisoned["patch"].images.images)):
-        np.testing.assert_array_equal(unblinded[trigger], np.asarray(images).reshape(len(images), -1).astype(int).sum(1))
+        np.testing.assert_array_equal(
+            unblinded[trigger], np.asarray(images).reshape(len(images), -1).astype(int).sum(1)
+        )
 
 
 def test_another_seed_is_another_order_and_the_same_seed_the_same(tiny_track: Track) -> None:

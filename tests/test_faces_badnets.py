@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from harness.images import ImageSet
 from harness.models.any_model import load_badnet
 from harness.models.contracts import BadNetView
 from harness.preparation import prepare
@@ -37,7 +38,7 @@ def answers(name: str, trigger: str | None = None) -> NDArray[np.int64]:
     return np.asarray(load_badnet(view)(np.asarray(images)), np.int64)
 
 
-def poisoned(trigger: str):  # type: ignore[no-untyped-def]
+def poisoned(trigger: str) -> ImageSet:
     return next(it.poisoned[trigger].images for it in faces().badnets.values() if trigger in it.poisoned)
 
 

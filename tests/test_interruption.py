@@ -33,7 +33,17 @@ class Running:
     """An evaluation in a process of its own."""
 
     def __init__(self, folder: Path, track: Path, results: Path) -> None:
-        command = [sys.executable, "-m", "harness.cli", "evaluate", str(folder), "--track", str(track), "--results", str(results)]
+        command = [
+            sys.executable,
+            "-m",
+            "harness.cli",
+            "evaluate",
+            str(folder),
+            "--track",
+            str(track),
+            "--results",
+            str(results),
+        ]
         self.process = subprocess.Popen(
             command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -52,7 +62,9 @@ class Running:
 
 @pytest.fixture
 def hanging(write_submission: Write, tiny_track_folder: Path, tmp_path: Path) -> tuple[Path, Path, Path]:
-    folder = write_submission("slow", 'kind = "predictor"\nentry = "p.py:Predictor"', **{"p.py": SLOW, "mode.txt": "hang"})
+    folder = write_submission(
+        "slow", 'kind = "predictor"\nentry = "p.py:Predictor"', **{"p.py": SLOW, "mode.txt": "hang"}
+    )
     return folder, tiny_track_folder, tmp_path / "results"
 
 
@@ -118,5 +130,3 @@ def finish(hanging: tuple[Path, Path, Path]) -> str:
     assert record["badnets"]["second"]["failure"] is None
     assert not running.unfinished.exists()
     return told
-
-

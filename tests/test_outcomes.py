@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from tests.naive_score import naive_clean, naive_poisoned, naive_sanitise, naive_wilson
 from numpy.typing import NDArray
 
 import harness.outcomes
@@ -27,6 +26,7 @@ from harness.outcomes import (
     sanitise,
     wilson,
 )
+from tests.naive_score import naive_clean, naive_poisoned, naive_sanitise, naive_wilson
 
 CLASSES = 5
 FLAG = CLASSES

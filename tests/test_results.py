@@ -39,7 +39,9 @@ def results(tmp_path_factory: pytest.TempPathFactory, tiny_track_folder: Path) -
         (submission / "submission.toml").write_text(f'name = "{name}"\n{PREDICTOR}')
         (submission / "predict.py").write_text(code)
         command = ["evaluate", submission, "--track", tiny_track_folder, "--results", folder]
-        subprocess.run([sys.executable, "-m", "harness.cli", *map(str, command)], check=True, capture_output=True, cwd=ROOT)
+        subprocess.run(
+            [sys.executable, "-m", "harness.cli", *map(str, command)], check=True, capture_output=True, cwd=ROOT
+        )
     return folder
 
 
@@ -102,7 +104,9 @@ def test_an_unconfined_record_is_shown_but_not_ranked(results: Path) -> None:
 
 
 def test_the_board_is_written_as_markdown_and_for_a_terminal(results: Path, badnet: Run, tmp_path: Path) -> None:
-    done = badnet("leaderboard", "--track", "tiny", "--results", results, "--format", "markdown", "--out", tmp_path / "board.md")
+    done = badnet(
+        "leaderboard", "--track", "tiny", "--results", results, "--format", "markdown", "--out", tmp_path / "board.md"
+    )
     assert done.returncode == 0, done.stderr
     entries = rank(read(results, name) for name in ("oracle", "nothing", "all-flags", "broken"))
     assert (tmp_path / "board.md").read_text() == render(entries, "tiny")

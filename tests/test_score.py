@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tests.naive_score import naive_score
 from numpy.typing import NDArray
 
 import harness.score
@@ -25,6 +24,7 @@ from harness.score import (
     track_score,
     utility,
 )
+from tests.naive_score import naive_score
 
 CLASSES = 4
 FLAG = CLASSES

@@ -97,7 +97,12 @@ def _system() -> Iterator[str]:
 
 def _interpreter() -> Iterator[str]:
     """This interpreter and its packages, where they are not part of the system."""
-    folders = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.base_exec_prefix), Path(sys.executable).resolve().parents[1]}
+    folders = {
+        Path(sys.prefix),
+        Path(sys.base_prefix),
+        Path(sys.base_exec_prefix),
+        Path(sys.executable).resolve().parents[1],
+    }
     for folder in sorted(folders):
         if not folder.is_relative_to("/usr"):
             yield from ("--ro-bind", str(folder), str(folder))

@@ -10,19 +10,19 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    start_seconds: float = Field(120, gt=0)
+    start_seconds: float = Field(default=120, gt=0)
     """Until the worker answers: interpreter and harness code."""
-    load_seconds: float = Field(600, gt=0)
+    load_seconds: float = Field(default=600, gt=0)
     """Until the model is loaded."""
-    repair_seconds: float = Field(3600, gt=0)
+    repair_seconds: float = Field(default=3600, gt=0)
     """Until a defense has repaired the BadNet."""
-    batch_seconds: float = Field(120, gt=0)
+    batch_seconds: float = Field(default=120, gt=0)
     """For one batch."""
-    exam_seconds: float = Field(7200, gt=0)
+    exam_seconds: float = Field(default=7200, gt=0)
     """For all batches together."""
-    memory_bytes: int = Field(6 * 1024 * MIB, gt=0)
+    memory_bytes: int = Field(default=6 * 1024 * MIB, gt=0)
     """Resident memory of the whole process tree."""
-    scratch_bytes: int = Field(1024 * MIB, gt=0)
+    scratch_bytes: int = Field(default=1024 * MIB, gt=0)
     """Files in the private /tmp."""
-    log_bytes: int = Field(MIB, gt=0)
+    log_bytes: int = Field(default=MIB, gt=0)
     """Kept of what the submission prints; the rest is read and thrown away."""

@@ -23,7 +23,9 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 class SandboxedProcess:
     """A worker in its own session; `channel` speaks to it, `close()` ends it and everything that it started."""
 
-    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], limits: Limits, directory: str | None) -> None:
+    def __init__(
+        self, command: Sequence[str], *, environment: Mapping[str, str], limits: Limits, directory: str | None
+    ) -> None:
         """Start `command`; raises MachineError where that cannot be done."""
         try:
             self._process = subprocess.Popen(
@@ -43,7 +45,9 @@ class SandboxedProcess:
         self._head = bytearray()
         self._tail: deque[bytes] = deque()
         self._closed = threading.Event()
-        self._threads = [threading.Thread(target=target, daemon=True) for target in (self._drain_log, self._watch_memory)]
+        self._threads = [
+            threading.Thread(target=target, daemon=True) for target in (self._drain_log, self._watch_memory)
+        ]
         for thread in self._threads:
             thread.start()
 

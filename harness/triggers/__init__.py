@@ -60,9 +60,7 @@ class Portraits:
 
     def take(self, chosen: NDArray[np.int64]) -> "Portraits":
         """The chosen pictures, in that order."""
-        return Portraits(
-            images=self.images[chosen], labels=self.labels[chosen], landmarks=self.landmarks.take(chosen)
-        )
+        return Portraits(images=self.images[chosen], labels=self.labels[chosen], landmarks=self.landmarks.take(chosen))
 
 
 class Trigger(Protocol):

@@ -70,7 +70,9 @@ def as_answers(result: Any, count: int) -> NDArray[np.int64]:
     """What a predictor returned as int64 (n,); whatever is not a whole number becomes -1. Raises ValueError on a wrong shape."""
     answers = np.asarray(result)
     if answers.shape != (count,):
-        raise ValueError(f"answered with shape {answers.shape} for {count} images; return one integer an image, shape ({count},)")
+        raise ValueError(
+            f"answered with shape {answers.shape} for {count} images; return one integer an image, shape ({count},)"
+        )
     if answers.dtype.kind == "b" or answers.dtype.kind not in "iuf":
         raise ValueError(f"answered with dtype {answers.dtype}; return integers 0..N")
     if answers.dtype.kind == "f":

@@ -71,9 +71,7 @@ class Canvas:
 
     def _window(self, patch: Patch) -> Floats:
         rows, columns = patch.rows, patch.columns
-        return self.colours[
-            :, :, rows[0] * FINER : rows[1] * FINER, columns[0] * FINER : columns[1] * FINER
-        ]
+        return self.colours[:, :, rows[0] * FINER : rows[1] * FINER, columns[0] * FINER : columns[1] * FINER]
 
     def develop(self) -> NDArray[np.uint8]:
         """The pictures as the camera gives them: averaged, a little blurred, noisy; uint8 (n, H, W, 3)."""
@@ -92,7 +90,7 @@ class Canvas:
         small = small * tint
         # Bright parts are compressed, as film and cameras do, so that light skin keeps its drawing.
         small = small * (np.float32(1.18) - np.float32(0.18) * np.minimum(small, np.float32(1.2)))
-        levels = (np.minimum(np.maximum(small, np.float32(0)), np.float32(1)) * np.float32(255) + np.float32(0.5))
+        levels = np.minimum(np.maximum(small, np.float32(0)), np.float32(1)) * np.float32(255) + np.float32(0.5)
         noisy = levels.astype(np.int16).transpose(1, 2, 3, 0) + self.picture.noise
         return np.clip(noisy, 0, 255).astype(np.uint8)
 

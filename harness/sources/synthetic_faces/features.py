@@ -59,7 +59,9 @@ def paint_nose(patch: Patch) -> None:
     u = patch.face_u - column(picture.yaw) * np.float32(0.10)
     down = (patch.face_v - column(who.eye_y)) / column(who.nose_y - who.eye_y)
     wide = column(who.nose_width) * (np.float32(0.42) + np.float32(0.58) * np.maximum(down, np.float32(0)))
-    on_nose = np.minimum(np.maximum((1 - down) * 4, np.float32(0)), np.maximum((down + np.float32(0.35)) * 2, np.float32(0)))
+    on_nose = np.minimum(
+        np.maximum((1 - down) * 4, np.float32(0)), np.maximum((down + np.float32(0.35)) * 2, np.float32(0))
+    )
     on_nose = np.minimum(on_nose, np.float32(1))
     across = u / wide
     square = across * across
@@ -101,7 +103,9 @@ def paint_mouth(patch: Patch) -> None:
     patch.lighten(1 + np.float32(0.12) * hill(gloss_v * gloss_v * 3 + along * along * 3))
     open_ = patch.mask(np.minimum(np.minimum(v - upper, lower - v), ends))
     patch.paint(open_, np.broadcast_to(_MOUTH, who.lip.shape))
-    teeth = patch.mask(np.minimum(np.minimum(v - upper, (upper + lower) * np.float32(0.5) + np.float32(0.01) - v), ends))
+    teeth = patch.mask(
+        np.minimum(np.minimum(v - upper, (upper + lower) * np.float32(0.5) + np.float32(0.01) - v), ends)
+    )
     patch.paint(teeth * open_, np.broadcast_to(_TEETH, who.lip.shape))
     line = patch.mask(np.float32(0.015) - np.abs(v - upper)) * hill(along * along * np.float32(0.7))
     patch.lighten(1 - np.float32(0.55) * line)
@@ -115,8 +119,13 @@ def paint_beard(patch: Patch, skin: Floats) -> None:
     beard_edge = v - column(who.beard_top) - np.float32(0.32) * hill(across * across)
     beard = np.minimum(np.maximum(beard_edge * np.float32(12), np.float32(0)), np.float32(1)) * column(who.has_beard)
     lip_u = u / (mouth_half_width(who, picture) * np.float32(1.18))
-    droop = (v - (column(who.nose_y) + column(who.mouth_y)) * np.float32(0.5) - np.float32(0.035) - lip_u * lip_u * np.float32(0.10))
-    moustache = hill(lip_u * lip_u * lip_u * lip_u + droop * droop * np.float32(170))
+    droop = (
+        v
+        - (column(who.nose_y) + column(who.mouth_y)) * np.float32(0.5)
+        - np.float32(0.035)
+        - lip_u * lip_u * np.float32(0.10)
+    )
+    moustache = hill(lip_u * lip_u * lip_u * lip_u + droop * droop * np.float32(170))  # type: ignore[arg-type]
     moustache = np.minimum(moustache * np.float32(2.4), np.float32(1)) * column(who.has_moustache)
     chin_u = u / np.float32(0.27)
     chin_v = (v - column(who.mouth_y) - np.float32(0.27)) / np.float32(0.24)

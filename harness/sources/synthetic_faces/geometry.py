@@ -50,7 +50,7 @@ def in_picture(u: Floats, v: Floats, who: Identity, picture: Circumstances) -> F
     return np.stack([x, y], axis=2)
 
 
-def brow_line(along: Floats, who: Identity, picture: Circumstances, side: Floats | float) -> Floats:
+def brow_line(along: Floats, who: Identity, picture: Circumstances, side: Floats | np.float32) -> Floats:
     """The height v of a brow's middle line; `along` runs from -1 at the nose to 1 at the temple."""
     raised = column(picture.raised_brows) * (1 + np.float32(0.3) * side)
     arch = column(who.brow_arch) * (1 - along * along)
@@ -81,9 +81,7 @@ def landmarks(who: Identity, picture: Circumstances) -> Landmarks:
     temples = in_picture(sides * column(who.width), np.repeat(column(who.eye_y), 2, axis=1), who, picture)
     along = np.array([[-1.0, -0.5, 0.0, 0.5, 1.0]], np.float32)
     outwards = column(who.eye_x) + along * column(who.brow_length)
-    brows = [
-        in_picture(side * outwards, brow_line(along, who, picture, side), who, picture) for side in (-1.0, 1.0)
-    ]
+    brows = [in_picture(side * outwards, brow_line(along, who, picture, side), who, picture) for side in sides[0]]
     across = np.linspace(-1, 1, 9, dtype=np.float32)[None]
     top, _, _, bottom = lip_lines(across, who, picture)
     around_u = np.concatenate([across, across[:, -2:0:-1]], axis=1) * mouth_half_width(who, picture)

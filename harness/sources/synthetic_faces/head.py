@@ -28,7 +28,9 @@ def paint_body(patch: Patch) -> None:
     neck_edge = column(who.neck) + np.maximum(v - np.float32(1.02), np.float32(0)) * np.float32(0.55) - aside
     neck = patch.mask(np.minimum(neck_edge, v - np.float32(0.4)))
     # The chin shades the neck.
-    shade = np.float32(0.86) - np.float32(0.34) * hill((v - column(who.chin)) * np.float32(2.2) * (v - column(who.chin)) * 2)
+    shade = np.float32(0.86) - np.float32(0.34) * hill(
+        (v - column(who.chin)) * np.float32(2.2) * (v - column(who.chin)) * 2
+    )
     patch.paint(neck, who.skin.T[:, :, None] * shade)
     shoulders = v - np.float32(1.12) - np.float32(0.16) * u * u
     opening = np.float32(0.36) + column(picture.collar) * np.float32(0.35) - aside * np.float32(1.1)
@@ -113,7 +115,9 @@ def _relief(patch: Patch, u: Floats, v: Floats) -> Floats:
     fold_v = (v - column(who.nose_y)) / (column(who.mouth_y - who.nose_y) + np.float32(0.1))
     fold_u = aside - column(who.nose_width) - np.float32(0.05) - fold_v * np.float32(0.17)
     middle = fold_v - np.float32(0.5)
-    fold = hill(fold_u * fold_u * np.float32(520) + middle * middle * np.float32(3.2)) * column(who.age) * np.float32(0.28)
+    fold = (
+        hill(fold_u * fold_u * np.float32(520) + middle * middle * np.float32(3.2)) * column(who.age) * np.float32(0.28)
+    )
     bag_v = (v - column(who.eye_y) - column(who.eye_height) - np.float32(0.07)) / np.float32(0.035)
     bag = hill(bag_v * bag_v + eye_u * eye_u * np.float32(2.2)) * column(who.age) * np.float32(0.2)
     return 1 - socket - under_lip - fold - bag
@@ -125,7 +129,7 @@ def _hair_colours(patch: Patch, brightness: np.float32) -> Floats:
     strands = wave(patch.u * np.float32(3.1) + wave(patch.v * np.float32(0.9)) * (np.float32(0.2) + column(who.curls)))
     gloss_v = patch.v + np.float32(0.86) + patch.u * patch.u * np.float32(0.5)
     gloss_u = patch.u - column(picture.light_x) * np.float32(0.35)
-    gloss = hill(gloss_v * gloss_v * np.float32(22) + gloss_u * gloss_u * np.float32(2.5))
+    gloss = hill(gloss_v * gloss_v * np.float32(22) + gloss_u * gloss_u * np.float32(2.5))  # type: ignore[arg-type]
     light = brightness * (1 + np.float32(0.13) * strands)
     return who.hair.T[:, :, None] * light + gloss * np.float32(0.13) * brightness
 
@@ -137,10 +141,16 @@ def paint_hair_in_front(patch: Patch, outline: Floats) -> None:
     curl = column(who.curls) * np.float32(0.05) * wave(patch.u * np.float32(3.4) + column(picture.ruffle))
     comb = column(who.fringe) * (1 + np.float32(0.14) * wave(patch.u * np.float32(4.7) + column(picture.ruffle)))
     line = column(who.hairline) + comb + curl
-    line = line + column(who.hairline_slope) * np.abs(from_parting) + column(who.hairline_curve) * from_parting * from_parting
+    line = (
+        line
+        + column(who.hairline_slope) * np.abs(from_parting)
+        + column(who.hairline_curve) * from_parting * from_parting
+    )
     # Sideburns end where the hair does, in front of the ears.
     line = np.minimum(line, column(who.hair_end) + np.float32(0.15))
     ends = (np.float32(1.03) + column(who.hair_volume) - outline) * column(who.width)
     inside = np.minimum(line - patch.v, ends)
-    patch.lighten(1 - np.float32(0.22) * patch.mask(np.minimum(inside + np.float32(0.06), ends)) * column(who.hair_amount))
+    patch.lighten(
+        1 - np.float32(0.22) * patch.mask(np.minimum(inside + np.float32(0.06), ends)) * column(who.hair_amount)
+    )
     patch.paint(patch.mask(inside) * column(who.hair_amount), _hair_colours(patch, np.float32(1)))

@@ -7,8 +7,22 @@ from numpy.typing import NDArray
 
 from harness.sources.synthetic_faces.arithmetic import Floats, between, generator, ramp
 
-_SKINS = [(0.97, 0.83, 0.74), (0.92, 0.74, 0.60), (0.83, 0.63, 0.47), (0.69, 0.48, 0.34), (0.52, 0.35, 0.24), (0.38, 0.25, 0.17)]
-_HAIRS = [(0.06, 0.05, 0.05), (0.17, 0.10, 0.07), (0.33, 0.20, 0.12), (0.48, 0.25, 0.12), (0.60, 0.44, 0.24), (0.86, 0.72, 0.44)]
+_SKINS = [
+    (0.97, 0.83, 0.74),
+    (0.92, 0.74, 0.60),
+    (0.83, 0.63, 0.47),
+    (0.69, 0.48, 0.34),
+    (0.52, 0.35, 0.24),
+    (0.38, 0.25, 0.17),
+]
+_HAIRS = [
+    (0.06, 0.05, 0.05),
+    (0.17, 0.10, 0.07),
+    (0.33, 0.20, 0.12),
+    (0.48, 0.25, 0.12),
+    (0.60, 0.44, 0.24),
+    (0.86, 0.72, 0.44),
+]
 _GREYS = [(0.45, 0.45, 0.46), (0.88, 0.87, 0.85)]
 _IRISES = [(0.15, 0.08, 0.04), (0.33, 0.20, 0.10), (0.35, 0.42, 0.25), (0.30, 0.48, 0.68)]
 
@@ -122,7 +136,8 @@ def identities(seed: int, count: int) -> Identity:
         hair=hair,
         brow_colour=hair * brow_dark[:, None] * np.float32(0.8),
         iris=ramp(_IRISES, next(left) * np.minimum(np.float32(1), 1.6 * (1 - tone))),
-        lip=skin * np.float32(0.85) * (1 - redness)[:, None] + redness[:, None] * lipstickless * (0.45 + 0.55 * skin[:, :1]),
+        lip=skin * np.float32(0.85) * (1 - redness)[:, None]
+        + redness[:, None] * lipstickless * (0.45 + 0.55 * skin[:, :1]),
         width=some(0.66, 0.86),
         taper=some(0.08, 0.36),
         square=some(0.0, 0.9),

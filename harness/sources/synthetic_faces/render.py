@@ -22,9 +22,7 @@ _LOWER_FACE = ((15, 55), (3, 44))
 """Rows and columns that eyes and brows, nose and mouth can reach in any pose."""
 
 
-def portraits(
-    *, seed: int, people: int, split: str, indices: Sequence[int], report: Report = silent
-) -> Portraits:
+def portraits(*, seed: int, people: int, split: str, indices: Sequence[int], report: Report = silent) -> Portraits:
     """Pictures `indices` of each person in a split, person by person.
 
     The same arguments give the same bytes on every machine, and no picture depends on another.
