@@ -64,8 +64,8 @@ def check(submission: Submission, track: Track, settings: Settings, desk: Desk) 
         return invigilator.sit(candidate, track, practice[name], seed=0, report=reports[name])
 
     def finished(name: str, sitting: Sitting) -> None:
-        found = _findings(name, sitting, practice[name].test, track.classes)
-        findings.extend(found)
+        scaled = "scale" in type(tables[name]).model_fields
+        findings.extend(_findings(name, sitting, practice[name].test, track.classes, scaled=scaled))
         desk.done(name, "tried")
 
     run_cells(list(tables), sit, jobs=settings.jobs, finished=finished, cancel=invigilator.cancel)
@@ -84,7 +84,7 @@ def _few(badnet: BadNet) -> ImageSet:
     return replace(validation, images=validation.images[chosen], labels=validation.labels[chosen])
 
 
-def _findings(name: str, sitting: Sitting, asked: ImageSet, classes: int) -> list[Finding]:
+def _findings(name: str, sitting: Sitting, asked: ImageSet, classes: int, *, scaled: bool) -> list[Finding]:
     if sitting.failure:
         return [Finding("error", name, f"{sitting.failure.stage}: {sitting.failure.reason}")]
     answers = sitting.clean
@@ -94,12 +94,10 @@ def _findings(name: str, sitting: Sitting, asked: ImageSet, classes: int) -> lis
     accuracy = float((answers == asked.labels).mean())
     if accuracy < POOR_ACCURACY:
         flagged = int((answers == classes).sum())
-        hint = (
-            f"{flagged} of {len(answers)} clean images are flagged"
-            if flagged > len(answers) // 2
-            else "is the input scale right (scale = 255 divides the image by 255, scale = 1 does not)?"
-        )
-        found.append(Finding("warning", name, f"clean accuracy is {100 * accuracy:.0f} % on validation images; {hint}"))
+        hint = f"; {flagged} of {len(answers)} clean images are flagged" if flagged > len(answers) // 2 else ""
+        if not hint and scaled:
+            hint = "; is the input scale right (scale = 255 divides images by 255, scale = 1 does not)?"
+        found.append(Finding("warning", name, f"clean accuracy is {100 * accuracy:.0f} % on validation images{hint}"))
     if sitting.changed:
         found.append(
             Finding("warning", name, f"{sitting.changed} of {sitting.repeated} images, asked again, got another answer")

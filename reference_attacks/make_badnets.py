@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness import console
 from harness.errors import HarnessError, UserError
+from harness.images import Report
 from harness.preparation import build
 from harness.sources.synthetic_faces import training_portraits
 from harness.track import Track, find_track
@@ -29,8 +30,8 @@ class Recipe(BaseModel):
     seed: int = Field(ge=0)
 
 
-def make(track: Track, name: str, portraits: Portraits, report: Any) -> None:
-    """Train one BadNet and write its file; raises UserError for a wrong recipe."""
+def make(track: Track, name: str, portraits: Portraits, report: Report) -> Any:
+    """Train one BadNet, a Keras net; raises UserError for a wrong recipe."""
     spec = track.spec.badnets[name]
     try:
         recipe = Recipe.model_validate(spec.options)
@@ -39,8 +40,7 @@ def make(track: Track, name: str, portraits: Portraits, report: Any) -> None:
     targets = {trigger: it.target for trigger, it in spec.triggers.items()}
     attack = make_attack(recipe.attack, targets=targets, share=recipe.share)
     data = attack.poison(portraits, np.random.default_rng(recipe.seed))
-    net = Training(epochs=recipe.epochs, seed=recipe.seed).train(data, track.classes, report)
-    save(net, track.folder / spec.model)
+    return Training(epochs=recipe.epochs, seed=recipe.seed).train(data, track.classes, report)
 
 
 def main() -> None:
@@ -51,9 +51,13 @@ def main() -> None:
             with console.progress() as desk:
                 portraits = training_portraits(track.spec, desk.report("training pictures"))
                 desk.done("training pictures", f"{len(portraits):,}")
+                nets = {}
                 for badnet in track.spec.badnets:
-                    make(track, badnet, portraits, desk.report(badnet))
+                    nets[badnet] = make(track, badnet, portraits, desk.report(badnet))
                     desk.done(badnet, "trained")
+                # All at once in the end: until then the track stays as it was, and usable.
+                for badnet, net in nets.items():
+                    save(net, track.folder / track.spec.badnets[badnet].model)
                 track.write_manifest(build(track, report=desk.report(track.name)))
             console.out.print(f"{track.manifest_path}: written; see `badnet track verify {name}`", markup=False)
     except HarnessError as error:

@@ -1,5 +1,7 @@
 """Training that all attacks share: a Keras DeepID on uint8 images."""
 
+import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from harness.images import Report
+from harness.models.architectures import deepid_keras
+from harness.models.keras_files import import_keras
 from harness.models.quiet import environment
 from reference_attacks import TrainingSet
 
@@ -22,14 +26,12 @@ class Training:
 
     def train(self, data: TrainingSet, classes: int, report: Report) -> Any:
         """A Keras DeepID with `classes` softmax outputs, trained on the set; its input is images / 255."""
-        import os
-
         os.environ.update(environment())
-        import keras
-
-        from harness.models.architectures import deepid_keras
-
+        keras = import_keras()
         keras.utils.set_random_seed(self.seed)
+        import tensorflow
+
+        tensorflow.config.experimental.enable_op_determinism()
         net = deepid_keras(classes)
         steps = self.epochs * -(-len(data.labels) // self.batch)
         rate = keras.optimizers.schedules.CosineDecay(self.learning_rate, steps)
@@ -44,8 +46,7 @@ class Training:
 
 def save(net: Any, path: Path) -> None:
     """Write the net as Keras `.h5`, without its optimizer's state: only its answers matter."""
-    import keras
-
-    copy = keras.Model(net.inputs, net.outputs, name=path.stem)
+    copy = import_keras().Model(net.inputs, net.outputs, name=path.stem)
     path.parent.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("absl").setLevel(logging.ERROR)  # which warns of every .h5; that is what competitors get
     copy.save(path, include_optimizer=False)

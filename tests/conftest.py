@@ -37,7 +37,8 @@ triggers.patch.target = {TARGET}
 model = "twin.h5"
 """
 
-# Class k is a bright pair of rows; the backdoored nets also send a bright right-hand edge to the target.
+# Class k is a bright pair of rows; the backdoored nets also send a bright right-hand edge to the target. The bias does
+# not matter but where the input is scaled wrongly.
 MAKE_NETS = """
 import sys, numpy as np, keras
 classes, target, shape = 5, 3, (12, 10, 3)
@@ -47,7 +48,7 @@ for name, strength in (("first", 60.0), ("second", 60.0), ("twin", 0.0)):
     for k in range(classes):
         weights[2 * k : 2 * k + 2, :8, :, k] = 1.0
     weights[:, 9, :, target] = strength / 36
-    net.layers[-1].set_weights([weights.reshape(-1, classes), np.zeros(classes, np.float32)])
+    net.layers[-1].set_weights([weights.reshape(-1, classes), 5.0 * (np.arange(classes) == 1)])
     net.save(f"{sys.argv[1]}/{name}.h5")
 """
 
