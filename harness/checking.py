@@ -74,7 +74,7 @@ def check(submission: Submission, track: Track, settings: Settings, desk: Desk) 
 
 
 def _candidate(submission: Submission, tables: Mapping[str, BaseModel], name: str) -> Candidate:
-    options = tables[name].model_dump()
+    options = tables[name].model_dump(mode="json")
     return Candidate(submission.spec.kind, options, submission.folder, submission.is_live_defense)
 
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from harness.images import Report
 
@@ -33,7 +34,7 @@ def progress() -> Iterator[Desk]:
         return
     columns = (
         SpinnerColumn(), TextColumn("{task.fields[name]:<28.28}", markup=False),
-        TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), _Amount(), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=err, transient=True) as bars:
         tasks = {}
@@ -52,6 +53,14 @@ def progress() -> Iterator[Desk]:
             bars.console.print(f"{name}: {words}", markup=False)
 
         yield Desk(open_line, close_line)
+
+
+class _Amount(ProgressColumn):
+    """How much is done of how much; nothing where that is not known."""
+
+    def render(self, task: Task) -> Text:
+        """The amount of one task."""
+        return Text("" if task.total is None else f"{task.completed:,.0f}/{task.total:,.0f}")
 
 
 def _plain() -> Desk:

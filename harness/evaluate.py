@@ -131,7 +131,7 @@ def _sittings(
             desk.done(name, f"graded as worst case: {submission.path} has no table [badnets.{name}]")
             continue
         cells[name] = Candidate(
-            submission.spec.kind, tables[name].model_dump(), submission.folder, submission.is_live_defense
+            submission.spec.kind, tables[name].model_dump(mode="json"), submission.folder, submission.is_live_defense
         )
         limits = settings.invigilator.limits.model_dump()
         keys[name] = digest_json(

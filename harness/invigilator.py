@@ -203,6 +203,8 @@ class _Room:
         except (EOFError, TimeoutError):
             # The worker may have said why before it went.
             self._await(stage, "", deadline, seconds)
+        except ProtocolError as error:  # options longer than a header
+            raise Misbehaviour(stage, f"its options cannot be sent: {error}") from None
 
     def _await(
         self, stage: str, kind: str, deadline: float, seconds: float, *, max_payload: int = 0, report: Report = silent

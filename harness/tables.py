@@ -15,10 +15,9 @@ from harness.track import Track
 from harness.wording import harmless
 
 HEADINGS = ("BadNet", "CA", "FPR", "DR", "ASR", "RA", "U", "R", "P", "S")
-MEANINGS = (
-    "CA clean accuracy, FPR false-flag rate, DR N+1 detection rate, ASR attack success rate, RA recovered accuracy\n"
-    "(all in %); U utility kept, R attack removed, P protection; S = 100 (U + P - 1)"
-)
+MEANINGS = """CA clean accuracy, FPR false-flag rate, DR N+1 detection rate,
+ASR attack success rate, RA recovered accuracy, all in %;
+U utility kept, R attack removed, P protection; S = 100 (U + P - 1)"""
 NOT_MEASURED = "–"
 
 

@@ -129,6 +129,33 @@ def test_a_gigabyte_on_standard_output_does_no_harm(
     assert record_of(write_submission("loud", PREDICTOR, **{"predict.py": loud}))["score"]["value"] == 100
 
 
+def test_options_reach_the_predictor_whatever_toml_can_say(
+    record_of: Callable[..., Any], write_submission: Write
+) -> None:
+    code = ORACLE.replace("(self, badnet):", "(self, badnet, **options):").replace(
+        "self.badnet = badnet",
+        "self.badnet = badnet; assert options == {'day': '2020-12-01', 'deep': {'a': [1, 2.5, True]}}",
+    )
+    toml = PREDICTOR + "[options]\nday = 2020-12-01\ndeep = { a = [1, 2.5, true] }\n"
+    assert record_of(write_submission("options", toml, **{"predict.py": code}))["score"]["value"] == 100
+
+
+def test_options_that_are_too_long_cost_the_submission_alone(
+    record_of: Callable[..., Any], write_submission: Write
+) -> None:
+    toml = PREDICTOR + f"[options]\nlong = '{'x' * 70_000}'\n"
+    record = record_of(write_submission("long", toml, **{"predict.py": ORACLE}))
+    assert "cannot be sent" in record["badnets"]["first"]["failure"]["reason"]
+
+
+def test_a_log_holds_no_terminal_codes(record_of: Callable[..., Any], write_submission: Write, tmp_path: Path) -> None:
+    code = "print('\\x1b[31mred\\x07'); raise RuntimeError('\\x1b]0;title\\x07')"
+    record_of(write_submission("red", PREDICTOR, **{"predict.py": code}))
+    log = (tmp_path / "results" / "tiny" / "logs" / "red" / "first.log").read_text()
+    assert "red" in log
+    assert not {"\x1b", "\x07"} & set(log)
+
+
 def test_whole_floats_are_answers(record_of: Callable[..., Any], write_submission: Write) -> None:
     code = ORACLE.replace("brightness.argmax(1))", "brightness.argmax(1)).astype(float)")
     assert record_of(write_submission("floats", PREDICTOR, **{"predict.py": code}))["score"]["value"] == 100

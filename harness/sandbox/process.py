@@ -80,10 +80,11 @@ class SandboxedProcess:
 
     @property
     def log(self) -> str:
-        """What the worker printed: the beginning and the end, at most `log_bytes` together."""
+        """What the worker printed, without control characters: the beginning and the end, `log_bytes` together."""
         tail = b"".join(self._tail)
         gap = b"\n[...]\n" if len(self._head) >= self._limits.log_bytes // 2 and tail else b""
-        return bytes(self._head + gap + tail).decode("utf-8", errors="replace")
+        text = bytes(self._head + gap + tail).decode("utf-8", errors="replace")
+        return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
     def _wait(self, seconds: float) -> int | None:
         try:
