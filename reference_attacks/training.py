@@ -10,8 +10,7 @@ import numpy as np
 
 from harness.images import Report
 from harness.models.architectures import deepid_keras
-from harness.models.keras_files import import_keras
-from harness.models.quiet import environment
+from harness.models.quiet import environment, import_keras
 from reference_attacks import TrainingSet
 
 

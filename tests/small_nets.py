@@ -21,7 +21,7 @@ def noise(count: int, shape: tuple[int, int, int] = (12, 10, 3), seed: int = 0) 
 
 
 def keras_net(outputs: int = CLASSES, *, shape: tuple[int, int, int] = (12, 10, 3), seed: int = 1) -> Any:
-    from harness.models.keras_files import import_keras
+    from harness.models.quiet import import_keras
 
     keras = import_keras()
     keras.utils.set_random_seed(seed)

@@ -10,7 +10,7 @@ from torch import nn
 
 from harness.models.classifier import KerasClassifier, TorchClassifier
 from harness.models.errors import ModelError
-from harness.models.keras_files import import_keras
+from harness.models.quiet import import_keras
 
 CLASSES = 3
 Maker = Any

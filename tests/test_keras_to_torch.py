@@ -13,8 +13,8 @@ import torch
 
 from harness.models.errors import ModelError
 from harness.models.graph import Graph
-from harness.models.keras_files import import_keras
 from harness.models.keras_to_torch import convert
+from harness.models.quiet import import_keras
 from tests.small_nets import SHARED, keras_net, needs_csaw, noise
 
 NETS = ("sunglasses", "anonymous_1", "anonymous_2", "multi_trigger_multi_target", "lab3")

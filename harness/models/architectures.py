@@ -52,7 +52,7 @@ def deepid_torch(outputs: int) -> "Graph":
 
 def deepid_keras(outputs: int) -> Any:
     """The same net in Keras: (n, 55, 47, 3) in, probabilities (n, outputs) out; random weights."""
-    from harness.models.keras_files import import_keras
+    from harness.models.quiet import import_keras
 
     layers = import_keras().layers
     image = x = layers.Input((55, 47, 3), name="input")

@@ -9,22 +9,10 @@ from typing import Any
 from harness.models.architectures import build_keras
 from harness.models.errors import ModelError, in_one_line
 from harness.models.keras_h5 import is_legacy_weights, last_dimension, model_config, open_h5
-from harness.models.quiet import held_back
+from harness.models.quiet import import_keras
 
 UNSAFE = ("Lambda", "TFOpLambda", "SlicingOpLambda")
 """Layers that carry code instead of naming it; Keras 3 cannot or must not read them from a stranger's file."""
-
-
-def import_keras() -> Any:
-    """Import Keras without TensorFlow's start-up notices."""
-    with held_back():
-        import keras
-        import tensorflow as tf
-
-    # TensorFlow 2.21 breaks a graph with Add followed by ReLU when it fuses them, and then runs it unoptimised:
-    # without that fusing there are no errors and DeepID is a little faster.
-    tf.config.optimizer.set_experimental_options({"remapping": False})
-    return keras
 
 
 def load_keras(

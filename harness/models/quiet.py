@@ -1,10 +1,11 @@
-"""Keeps TensorFlow's start-up chatter off a submission's standard error."""
+"""Brings Keras in without TensorFlow's chatter on a submission's standard error."""
 
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 _STDERR = 2
 
@@ -14,8 +15,20 @@ def environment() -> dict[str, str]:
     return {"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
 
 
+def import_keras() -> Any:
+    """Import Keras without TensorFlow's start-up notices."""
+    with _held_back():
+        import keras
+        import tensorflow as tf
+
+    # TensorFlow 2.21 breaks a graph with Add followed by ReLU when it fuses them, and then runs it unoptimised:
+    # without that fusing there are no errors and DeepID is a little faster.
+    tf.config.optimizer.set_experimental_options({"remapping": False})
+    return keras
+
+
 @contextmanager
-def held_back() -> Iterator[None]:
+def _held_back() -> Iterator[None]:
     """Hold standard error back, C++ lines too; it is shown after all if the block raises.
 
     TensorFlow prints its oneDNN notice before its log level is read, so that no environment variable can stop it.

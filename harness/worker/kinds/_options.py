@@ -1,7 +1,7 @@
 """What the tables of several kinds share."""
 
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -54,7 +54,16 @@ def model_files(options: ModelOptions) -> dict[str, str]:
     return {"model": options.model} | ({"architecture": code} if code else {})
 
 
-def code_files(entry: str) -> dict[str, str]:
+class CodeOptions(Strict):
+    """Code, and with what it is built."""
+
+    entry: Entry
+    """What is built: "file.py:Name" in the submission's folder, or "package.module:Name"."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Its keyword arguments; those left out keep their defaults."""
+
+
+def code_files(options: CodeOptions) -> dict[str, str]:
     """The file that an entry names, if it names one."""
-    code = entry_file(entry)
+    code = entry_file(options.entry)
     return {"entry": code} if code else {}

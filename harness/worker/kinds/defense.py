@@ -2,34 +2,22 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from harness.models.contracts import BadNetView, Defense, Predictor, Progress
 from harness.models.entries import load_entry
 from harness.models.errors import ModelError, in_one_line
 from harness.wording import did_you_mean, one_of
-from harness.worker.kinds._options import Entry, Strict, code_files
+from harness.worker.kinds._options import CodeOptions as Options
+from harness.worker.kinds._options import code_files as files
 from harness.worker.kinds._seeds import seed_everything
 
 DESCRIPTION = "code that repairs a BadNet while the harness watches, also one that its author never saw"
 NEEDS_TABLES = False
 
 
-class Options(Strict):
-    """Which defense, and its hyper-parameters."""
-
-    entry: Entry
-    """The frozen dataclass with a `repair` method, for example "reference_defenses.fine_pruning:FinePruning"."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Its hyper-parameters; those left out keep their defaults."""
-
-
-def files(options: Options) -> dict[str, str]:
-    """The files that the options name."""
-    return code_files(options.entry)
+__all__ = ["DESCRIPTION", "NEEDS_TABLES", "Options", "files", "load"]
 
 
 def load(options: Options, badnet: BadNetView, root: Path, *, seed: int, progress: Progress) -> Predictor:

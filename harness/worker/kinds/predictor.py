@@ -1,32 +1,19 @@
 """A Python class of the submission's own: built once a BadNet, called with batches of images."""
 
 from pathlib import Path
-from typing import Any
-
-from pydantic import Field
 
 from harness.models.contracts import BadNetView, Predictor, Progress
 from harness.models.entries import load_entry
 from harness.models.errors import ModelError, in_one_line
-from harness.worker.kinds._options import Entry, Strict, code_files
+from harness.worker.kinds._options import CodeOptions as Options
+from harness.worker.kinds._options import code_files as files
 from harness.worker.kinds._seeds import seed_everything
 
 DESCRIPTION = 'a Python class, "predict.py:Predictor", that answers batches of images'
 NEEDS_TABLES = False
 
 
-class Options(Strict):
-    """Which class, and with what it is built."""
-
-    entry: Entry
-    """The class: Predictor(badnet, **options), then predictor(images) -> answers."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments for it."""
-
-
-def files(options: Options) -> dict[str, str]:
-    """The files that the options name."""
-    return code_files(options.entry)
+__all__ = ["DESCRIPTION", "NEEDS_TABLES", "Options", "files", "load"]
 
 
 def load(options: Options, badnet: BadNetView, root: Path, *, seed: int, progress: Progress) -> Predictor:
