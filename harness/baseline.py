@@ -4,7 +4,7 @@ from pathlib import Path
 
 from harness.console import Desk
 from harness.digests import digest_json
-from harness.engine import run_cells
+from harness.engine import fitting_jobs, run_cells
 from harness.errors import MachineError
 from harness.images import Report
 from harness.invigilator import Candidate, Invigilator
@@ -57,7 +57,7 @@ def measure_baseline(track: Track, badnet: BadNet, invigilator: Invigilator, rep
     return sitting
 
 
-def baselines(track: Track, invigilator: Invigilator, jobs: int, desk: Desk) -> dict[str, Sitting]:
+def baselines(track: Track, invigilator: Invigilator, jobs: int | None, desk: Desk) -> dict[str, Sitting]:
     """The answers of every unrepaired BadNet of the track, measured where they are not known yet."""
     found = {name: known_baseline(track, badnet) for name, badnet in track.badnets.items()}
     known = {name: sitting for name, sitting in found.items() if sitting}
@@ -71,5 +71,6 @@ def baselines(track: Track, invigilator: Invigilator, jobs: int, desk: Desk) -> 
     def measure(badnet: BadNet) -> Sitting:
         return measure_baseline(track, badnet, invigilator, reports[badnet.name])
 
+    jobs = fitting_jobs(jobs, repairs=False)
     run_cells(missing, measure, jobs=jobs, finished=measured, cancel=invigilator.cancel)
     return known

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from harness.console import Desk
-from harness.engine import run_cells
+from harness.engine import fitting_jobs, run_cells
 from harness.evaluate import Settings
 from harness.images import ImageSet
 from harness.invigilator import Candidate, Invigilator
@@ -68,7 +68,8 @@ def check(submission: Submission, track: Track, settings: Settings, desk: Desk) 
         findings.extend(_findings(name, sitting, practice[name].test, track.classes, scaled=scaled))
         desk.done(name, "tried")
 
-    run_cells(list(tables), sit, jobs=settings.jobs, finished=finished, cancel=invigilator.cancel)
+    jobs = fitting_jobs(settings.jobs, repairs=False)
+    run_cells(list(tables), sit, jobs=jobs, finished=finished, cancel=invigilator.cancel)
     order = list(track.badnets)
     return sorted(findings, key=lambda finding: order.index(finding.badnet))
 

@@ -25,7 +25,9 @@ app.add_typer(tracks, name="track")
 
 TrackName = Annotated[str, typer.Option("--track", help="A track of datasets/, or a folder with a track.toml.")]
 Results = Annotated[Path, typer.Option("--results", help="Folder of records.")]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, help="BadNets examined at the same time.")]
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="BadNets at the same time; 2 unless said, 1 to repair.")
+]
 SandboxName = Annotated[str, typer.Option("--sandbox", help="bubblewrap, or unconfined: no isolation, marked as such.")]
 Memory = Annotated[float, typer.Option("--memory", help="GiB that one submission may use.", min=0.1)]
 RepairSeconds = Annotated[float, typer.Option("--repair-seconds", help="For a defense to repair one BadNet.", min=1)]
@@ -37,7 +39,7 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(help="A folder with a submission.toml.", metavar="DIR")],
     track: Annotated[str, typer.Option("--track", help="In place of the track that submission.toml names.")] = "",
     results: Results = RESULTS,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
     sandbox: SandboxName = "bubblewrap",
     memory: Memory = 6,
     repair_seconds: RepairSeconds = 3600,
@@ -68,7 +70,7 @@ def evaluate(
 def check(
     folder: Annotated[Path, typer.Argument(help="A folder with a submission.toml.", metavar="DIR")],
     track: Annotated[str, typer.Option("--track", help="In place of the track that submission.toml names.")] = "",
-    jobs: Jobs = 2,
+    jobs: Jobs = None,
     sandbox: SandboxName = "bubblewrap",
     memory: Memory = 6,
 ) -> None:
@@ -194,7 +196,7 @@ def track_import(
     name: Annotated[str, typer.Argument()],
     origin: Annotated[Path, typer.Option("--from", help="A folder in the competition's layout.")],
     sandbox: SandboxName = "bubblewrap",
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
 ) -> None:
     """Import a track's BadNets and images from a folder, and verify them against the nets."""
     from harness import console
@@ -226,7 +228,9 @@ def track_build(name: Annotated[str, typer.Argument()]) -> None:
 
 
 @tracks.command("verify")
-def track_verify(name: Annotated[str, typer.Argument()], sandbox: SandboxName = "bubblewrap", jobs: Jobs = 1) -> None:
+def track_verify(
+    name: Annotated[str, typer.Argument()], sandbox: SandboxName = "bubblewrap", jobs: Jobs = None
+) -> None:
     """Check every file's digest, and every BadNet's clean accuracy and attack success."""
     from harness import console
     from harness.baseline import baselines
@@ -243,7 +247,13 @@ def track_verify(name: Annotated[str, typer.Argument()], sandbox: SandboxName = 
 
 
 def _settings(
-    results: Path, jobs: int, sandbox: str, memory: float, repair_seconds: float, batch_seconds: float, seed: int | None
+    results: Path,
+    jobs: int | None,
+    sandbox: str,
+    memory: float,
+    repair_seconds: float,
+    batch_seconds: float,
+    seed: int | None,
 ) -> "Settings":
     from harness.evaluate import Settings
     from harness.invigilator import Invigilator

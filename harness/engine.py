@@ -1,5 +1,6 @@
 """Where cells (submission x BadNet) run: threads that each mind one sandboxed process."""
 
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TypeVar
@@ -7,6 +8,15 @@ from typing import TypeVar
 Cell = TypeVar("Cell")
 Result = TypeVar("Result")
 POLL_SECONDS = 0.2
+USUAL_JOBS = 2
+
+
+def fitting_jobs(asked: int | None, *, repairs: bool) -> int:
+    """How many cells to run at once: as many as were asked for, else two where there are cores, and one that repairs.
+
+    Loading is work for one core, repairing for all of them, and its time is part of the record.
+    """
+    return asked or (1 if repairs else min(USUAL_JOBS, len(os.sched_getaffinity(0))))
 
 
 def run_cells(

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from harness.baseline import baselines, files_digest, files_of
 from harness.console import Desk
 from harness.digests import digest_json
-from harness.engine import run_cells
+from harness.engine import fitting_jobs, run_cells
 from harness.grading import grade_badnet, grade_track, worst_case
 from harness.invigilator import Candidate, Invigilator
 from harness.preparation import prepare
@@ -33,7 +33,8 @@ class Settings:
 
     invigilator: Invigilator
     results: Path
-    jobs: int = 1
+    jobs: int | None = None
+    """BadNets at the same time; None: as many as fit, see `fitting_jobs`."""
     seed: int | None = None
     """None: a secret order is drawn for each exam."""
 
@@ -73,7 +74,8 @@ def evaluate(submission: Submission, track: Track, settings: Settings, desk: Des
     settings.invigilator.sandbox.check()
     paths = Paths.of(settings.results, track.name, submission.name)
     unrepaired = baselines(track, settings.invigilator, settings.jobs, desk)
-    sittings = _sittings(submission, track, tables, settings, paths, desk)
+    jobs = fitting_jobs(settings.jobs, repairs=submission.is_live_defense)
+    sittings = _sittings(submission, track, tables, settings, jobs, paths, desk)
     facts = harness_facts() | machine_facts()
     answers_digest = save_arrays(paths.answers, answer_arrays(sittings, unrepaired))
     record = assemble(
@@ -86,7 +88,7 @@ def evaluate(submission: Submission, track: Track, settings: Settings, desk: Des
         ),
         provenance=Provenance.model_validate(facts | {
             "sandbox": settings.invigilator.sandbox.name, "limits": settings.invigilator.limits.model_dump(),
-            "jobs": settings.jobs, "batch": settings.invigilator.batch, "started": started,
+            "jobs": jobs, "batch": settings.invigilator.batch, "started": started,
             "answers": answers_digest, "seed": "drawn" if settings.seed is None else str(settings.seed),
             "files": {path: it for badnet in track.badnets.values() for path, it in files_of(track, badnet).items()},
         }),
@@ -119,7 +121,13 @@ def assemble(
 
 
 def _sittings(
-    submission: Submission, track: Track, tables: Mapping[str, BaseModel], settings: Settings, paths: Paths, desk: Desk
+    submission: Submission,
+    track: Track,
+    tables: Mapping[str, BaseModel],
+    settings: Settings,
+    jobs: int,
+    paths: Paths,
+    desk: Desk,
 ) -> dict[str, Sitting]:
     harness_digest = str(harness_facts()["harness_digest"])
     sittings: dict[str, Sitting] = {}
@@ -159,7 +167,7 @@ def _sittings(
         else:
             desk.done(name, "answered")
 
-    run_cells(waiting, sit, jobs=settings.jobs, finished=finished, cancel=settings.invigilator.cancel)
+    run_cells(waiting, sit, jobs=jobs, finished=finished, cancel=settings.invigilator.cancel)
     return {name: sittings[name] for name in track.badnets}
 
 

@@ -4,7 +4,9 @@ import hashlib
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +23,7 @@ from harness.sandbox.limits import Limits
 from harness.sandbox.process import SandboxedProcess
 from harness.sitting import Failure, Sitting
 from harness.track import BadNet, Track
+from harness.turns import Turns
 from harness.wording import harmless
 
 BATCH = 512
@@ -61,6 +64,7 @@ class Invigilator:
         self._lock = threading.Lock()
         self._running: set[SandboxedProcess] = set()
         self._cancelled = False
+        self._turns = Turns()
 
     def cancel(self) -> None:
         """End every running worker; sittings that still begin end at once."""
@@ -91,18 +95,18 @@ class Invigilator:
         seed: of the secret order. The submission's own randomness has another one, from which it cannot be found.
         """
         exam = Exam(badnet, seed)
-        room = _Room(self, candidate, track, badnet, submission_seed(seed))
         answers = np.full(len(exam), INVALID, np.int32)
-        failure = None
-        try:
-            room.seat(report)
-            room.examine(exam, answers, report)
-            room.ask_again(exam, answers)
-        except Misbehaviour as misbehaviour:
-            failure = misbehaviour.failure
+        with ExitStack() as leaving:
+            with self._turns.loading():
+                room = _Room(self, candidate, track, badnet, submission_seed(seed))
+                leaving.callback(room.clear)
+                failure = _attempt(partial(room.seat, report))
+            if not failure:
+                report("waiting for its turn", 0, 0)
+                with self._turns.examining():
+                    failure = _attempt(partial(room.examine, exam, answers, report))
+        if failure:
             answers[:] = INVALID
-        finally:
-            room.clear()
         unblinded = exam.unblind(answers)
         clean = unblinded.pop(None)
         poisoned = {trigger: part for trigger, part in unblinded.items() if trigger is not None}
@@ -118,7 +122,6 @@ class _Room:
     def __init__(self, invigilator: Invigilator, candidate: Candidate, track: Track, badnet: BadNet, seed: int) -> None:
         self.invigilator, self.candidate, self.limits = invigilator, candidate, invigilator.limits
         self.classes = track.classes
-        self.image_bytes = int(np.prod(track.spec.shape))
         self.readings: dict[str, Any] = {}
         model = f"/badnet/{badnet.name}{badnet.model_path.suffix}"
         mounts = {f"/code/{name}": ROOT / name for name in WORKER_CODE}
@@ -158,7 +161,7 @@ class _Room:
         self.readings[f"{stage}_seconds"] = time.monotonic() - hello
 
     def examine(self, exam: Exam, answers: NDArray[np.int32], report: Report) -> None:
-        """Send the whole exam in batches and note how long each answer takes."""
+        """Send the whole exam in batches and note how long each answer takes; then some of it again."""
         seconds, images, size = [], [], self.invigilator.batch
         began = time.monotonic()
         for start in range(0, len(exam), size):
@@ -170,8 +173,9 @@ class _Room:
             images.append(len(batch))
             report("answering", start + len(batch), len(exam))
         self.readings |= {"batch_seconds": np.array(seconds), "batch_images": np.array(images)}
+        self._ask_again(exam, answers)
 
-    def ask_again(self, exam: Exam, answers: NDArray[np.int32]) -> None:
+    def _ask_again(self, exam: Exam, answers: NDArray[np.int32]) -> None:
         """Send some of the images again, each alone: their latency, and whether the answer is still the same."""
         positions = exam.sample(self.invigilator.singles)
         seconds, changed = np.empty(len(positions)), 0
@@ -242,6 +246,14 @@ class _Room:
         last = harmless((self.process.log.strip().splitlines() or [""])[-1], 200)
         how = f"was ended by signal {signal_number}" if signal_number else f"ended with exit code {status}"
         return f"{how} without an answer{f' ({last})' if last else ''}"
+
+
+def _attempt(step: Callable[[], None]) -> Failure | None:
+    try:
+        step()
+    except Misbehaviour as misbehaviour:
+        return misbehaviour.failure
+    return None
 
 
 def submission_seed(seed: int) -> int:

@@ -43,6 +43,8 @@ class Running:
             str(track),
             "--results",
             str(results),
+            "--jobs",
+            "1",
         ]
         self.process = subprocess.Popen(
             command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -57,6 +59,7 @@ class Running:
             if (self.unfinished / "first.npz").exists() and len(workers) >= 2:
                 return workers
             time.sleep(0.05)
+        self.process.kill()
         raise AssertionError(f"never came to the second BadNet: {self.process.communicate()}")
 
 
