@@ -55,12 +55,19 @@ class Running:
         """Wait until the first BadNet is kept and the second runs; its processes."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            workers = descendants(self.process.pid)
+            workers = [pid for pid in descendants(self.process.pid) if "harness.worker" in command_line(pid)]
             if (self.unfinished / "first.npz").exists() and len(workers) >= 2:
                 return workers
             time.sleep(0.05)
         self.process.kill()
         raise AssertionError(f"never came to the second BadNet: {self.process.communicate()}")
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:  # gone in between
+        return ""
 
 
 @pytest.fixture

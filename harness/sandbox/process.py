@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import threading
-from collections import deque
 from collections.abc import Mapping, Sequence
 from fcntl import fcntl
 from pathlib import Path
@@ -43,7 +42,7 @@ class SandboxedProcess:
         self.out_of_memory = False
         self._limits = limits
         self._head = bytearray()
-        self._tail: deque[bytes] = deque()
+        self._tail = bytearray()
         self._closed = threading.Event()
         self._threads = [
             threading.Thread(target=target, daemon=True) for target in (self._drain_log, self._watch_memory)
@@ -81,9 +80,8 @@ class SandboxedProcess:
     @property
     def log(self) -> str:
         """What the worker printed, without control characters: the beginning and the end, `log_bytes` together."""
-        tail = b"".join(self._tail)
-        gap = b"\n[...]\n" if len(self._head) >= self._limits.log_bytes // 2 and tail else b""
-        text = bytes(self._head + gap + tail).decode("utf-8", errors="replace")
+        gap = b"\n[...]\n" if self._tail else b""
+        text = bytes(self._head + gap + self._tail).decode("utf-8", errors="replace")
         return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
     def _wait(self, seconds: float) -> int | None:
@@ -94,16 +92,13 @@ class SandboxedProcess:
 
     def _drain_log(self) -> None:
         assert self._process.stderr
-        half, tail_bytes = self._limits.log_bytes // 2, 0
+        half = self._limits.log_bytes // 2
         with contextlib.suppress(OSError, ValueError):
             while chunk := os.read(self._process.stderr.fileno(), 65536):
-                room = half - len(self._head)
-                self._head += chunk[:room] if room > 0 else b""
-                if rest := chunk[max(0, room) :]:
-                    self._tail.append(rest)
-                    tail_bytes += len(rest)
-                    while tail_bytes - len(self._tail[0]) > half:
-                        tail_bytes -= len(self._tail.popleft())
+                room = max(0, half - len(self._head))
+                self._head += chunk[:room]
+                self._tail += chunk[room:]
+                del self._tail[:-half]
 
     def _watch_memory(self) -> None:
         while not self._closed.wait(WATCH_SECONDS):
