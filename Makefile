@@ -36,8 +36,8 @@ test: $(MARK_DEV)  ## run the tests
 test-all: $(MARK_DEV)  ## run all tests, the slow ones too
 	@.venv/bin/python -m pytest
 
-bench: $(MARK_DEV)  ## measure the budgets: ratios against a plain baseline in the same run
-	@.venv/bin/python -m pytest benchmarks -p no:randomly --benchmark-columns=min,median,max,rounds
+bench: $(MARK_DEV)  ## measure the budgets: ratios against a plain baseline in the same run (10 minutes)
+	@.venv/bin/python -m pytest benchmarks --benchmark-columns=min,median,max,rounds
 
 check-code: $(MARK_DEV)  ## ruff and mypy
 	@.venv/bin/ruff check .

@@ -1,4 +1,4 @@
-"""Files of the competition's size in the competition's layout, 3.7 GB, made of LFW faces and the real triggers.
+"""Files of the competition's size in the competition's layout, 4.1 GB, made of LFW faces and the real triggers.
 
     python -m benchmarks.full_size_files OUT SHARED   # once to write them, again to import: seconds and peak memory
 

@@ -265,7 +265,5 @@ def _environment(code: str) -> dict[str, str]:
     fixed = {
         "PYTHONPATH": code, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/tmp", "TMPDIR": "/tmp",
         "USER": "exam", "LOGNAME": "exam", "LANG": "C.UTF-8", "TZ": "UTC", "PATH": "/usr/bin:/bin",
-        # Threads that spin while they wait make torch ten times slower as soon as anything else runs on the machine.
-        "OMP_WAIT_POLICY": "PASSIVE",
     }  # fmt: skip
     return fixed | environment()

@@ -12,7 +12,13 @@ _STDERR = 2
 
 def environment() -> dict[str, str]:
     """Environment variables to set before TensorFlow, Keras or torch is imported: no notices, Keras on TensorFlow."""
-    return {"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+    return {
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "KERAS_BACKEND": "tensorflow",
+        "CUDA_VISIBLE_DEVICES": "-1",
+        # Threads that spin while they wait make torch many times slower as soon as anything else runs on the machine.
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
 
 
 def import_keras() -> Any:
