@@ -1,7 +1,8 @@
 """`badnet check`: the whole contract on 64 images, so that a mistake shows in seconds and not after an exam."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -32,26 +33,31 @@ class Finding(NamedTuple):
 
 
 class PracticeBadNet(BadNet):
-    """A BadNet whose exam is made of its own clean validation images: nothing of the test is used up by a check."""
+    """A BadNet with 64 of its clean validation images for everything: nothing of the test is used up by a check."""
 
-    def __init__(self, badnet: BadNet, images: ImageSet) -> None:
+    def __init__(self, badnet: BadNet, folder: Path) -> None:
+        """Write the few images below `folder`."""
         self.__dict__.update(badnet.__dict__)
+        validation = ImageSet.load(badnet.validation_path)
+        chosen = np.sort(np.random.default_rng(0).permutation(len(validation))[:IMAGES])
+        few = ImageSet(images=validation.images[chosen], labels=validation.labels[chosen])
+        self.validation_path = self.test_path = folder / badnet.name
+        few.save(self.validation_path)
         self.poisoned = {}
-        self.__dict__["test"] = images
+        self.__dict__["test"] = few
 
 
 def check(submission: Submission, track: Track, settings: Settings, desk: Desk) -> list[Finding]:
     """Load the submission for every BadNet and have it answer 64 clean validation images.
 
-    A live defense repairs with all validation images. Raises UserError for a wrong submission.toml, MachineError for a
-    machine that cannot isolate; what goes wrong inside the sandbox is a finding.
+    A live defense also repairs with these 64 alone, so that its figures say little. Raises UserError for a wrong
+    submission.toml, MachineError for a machine that cannot isolate; what goes wrong inside the sandbox is a finding.
     """
     offered = submission.tables(track.spec.badnets)
     prepare(track, desk.report(f"track {track.name}"))
     tables = {name: options for name, options in offered.items() if name in track.badnets}
     settings.invigilator.sandbox.check()
     invigilator = Invigilator(settings.invigilator.sandbox, settings.invigilator.limits, singles=SINGLES)
-    practice = {name: PracticeBadNet(track.badnets[name], _few(track.badnets[name])) for name in tables}
     reports = {name: desk.report(name) for name in tables}
     findings = [
         Finding("warning", name, f"has no table [badnets.{name}]; it will be graded as the worst case")
@@ -69,7 +75,9 @@ def check(submission: Submission, track: Track, settings: Settings, desk: Desk) 
         desk.done(name, "tried")
 
     jobs = fitting_jobs(settings.jobs, repairs=False)
-    run_cells(list(tables), sit, jobs=jobs, finished=finished, cancel=invigilator.cancel)
+    with TemporaryDirectory(prefix="badnet-check-") as folder:
+        practice = {name: PracticeBadNet(track.badnets[name], Path(folder)) for name in tables}
+        run_cells(list(tables), sit, jobs=jobs, finished=finished, cancel=invigilator.cancel)
     order = list(track.badnets)
     return sorted(findings, key=lambda finding: order.index(finding.badnet))
 
@@ -77,12 +85,6 @@ def check(submission: Submission, track: Track, settings: Settings, desk: Desk) 
 def _candidate(submission: Submission, tables: Mapping[str, BaseModel], name: str) -> Candidate:
     options = tables[name].model_dump(mode="json")
     return Candidate(submission.spec.kind, options, submission.folder, submission.is_live_defense)
-
-
-def _few(badnet: BadNet) -> ImageSet:
-    validation = ImageSet.load(badnet.validation_path)
-    chosen = np.sort(np.random.default_rng(0).permutation(len(validation))[:IMAGES])
-    return replace(validation, images=validation.images[chosen], labels=validation.labels[chosen])
 
 
 def _findings(name: str, sitting: Sitting, asked: ImageSet, classes: int, *, scaled: bool) -> list[Finding]:

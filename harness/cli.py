@@ -60,10 +60,10 @@ def evaluate(
         record = run(submission, chosen, settings, desk)
     console.out.print(tables.table(record))
     for line in tables.failures(record):
-        console.out.print(line, markup=False, style="red")
+        console.out.print(line, markup=False, style="red", soft_wrap=True)
     console.out.print(tables.MEANINGS, markup=False, style="dim")
     console.out.print(tables.verdict(record), markup=False, style="bold")
-    console.out.print(f"record: {Paths.of(results, chosen.name, submission.name).record}", markup=False)
+    console.out.print(f"record: {Paths.of(results, chosen.name, submission.name).record}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -86,7 +86,8 @@ def check(
         findings = run(submission, find_track(track or submission.spec.track), settings, desk)
     for finding in findings:
         style = {"ok": "green", "warning": "yellow", "error": "red"}[finding.level]
-        console.out.print(f"{finding.level:8}{finding.badnet}: {finding.words}", markup=False, style=style)
+        words = f"{finding.level:8}{finding.badnet}: {finding.words}"
+        console.out.print(words, markup=False, style=style, soft_wrap=True)
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(2)
 
@@ -139,7 +140,7 @@ def rescore(
             continue
         changed = differences(old.model_dump(mode="json"), new.model_dump(mode="json"))
         for line in changed:
-            console.out.print(f"{path}: {line}", markup=False)
+            console.out.print(f"{path}: {line}", markup=False, soft_wrap=True)
         if changed and write:
             write_record(path, new)
         console.out.print(f"{path}: {f'{len(changed)} figures differ' if changed else 'every figure as recorded'}")
@@ -181,14 +182,16 @@ def track_show(
     with console.progress() as desk:
         prepare(track, desk.report(track.name))
     for badnet in track.badnets.values():
-        console.out.print(f"{badnet.name}: {len(badnet.test):,} clean test images", markup=False)
+        console.out.print(f"{badnet.name}: {len(badnet.test):,} clean test images", markup=False, soft_wrap=True)
         for trigger, poisoned in badnet.poisoned.items():
-            console.out.print(f"  {trigger} -> {poisoned.target}: {len(poisoned.images):,} images", markup=False)
+            console.out.print(
+                f"  {trigger} -> {poisoned.target}: {len(poisoned.images):,} images", markup=False, soft_wrap=True
+            )
         for note in badnet.sets.notes:
             console.out.print(f"  {note}", markup=False, style="dim")
     picture = output or Path(f"{track.name}.png")
     write_contact_sheet(sheet(track), picture)
-    console.out.print(f"pictures: {picture}", markup=False)
+    console.out.print(f"pictures: {picture}", markup=False, soft_wrap=True)
 
 
 @tracks.command("import")
@@ -208,7 +211,7 @@ def track_import(
         track.write_manifest(build(track, origin=origin, report=desk.report(track.name)))
     for badnet in track.badnets.values():
         for note in badnet.sets.notes:
-            console.out.print(f"{badnet.name}: {note}", markup=False)
+            console.out.print(f"{badnet.name}: {note}", markup=False, soft_wrap=True)
     for missing in track.spec.badnets.keys() - track.badnets.keys():
         console.out.print(f"{missing}: not found in {origin}, left out", markup=False, style="yellow")
     track_verify(name, sandbox, jobs)
@@ -224,7 +227,7 @@ def track_build(name: Annotated[str, typer.Argument()]) -> None:
     track = find_track(name)
     with console.progress() as desk:
         track.write_manifest(build(track, report=desk.report(track.name)))
-    console.out.print(f"{track.manifest_path}: {len(track.manifest.files)} files", markup=False)
+    console.out.print(f"{track.manifest_path}: {len(track.manifest.files)} files", markup=False, soft_wrap=True)
 
 
 @tracks.command("verify")
