@@ -18,6 +18,7 @@ from harness.digests import digest_json
 from harness.engine import fitting_jobs, run_cells
 from harness.grading import grade_badnet, grade_track, worst_case
 from harness.invigilator import Candidate, Invigilator
+from harness.policy import read_policy
 from harness.preparation import prepare
 from harness.provenance import harness_facts, machine_facts
 from harness.record import Provenance, Record, SubmissionRecord, TrackRecord, write_record
@@ -67,6 +68,7 @@ def evaluate(submission: Submission, track: Track, settings: Settings, desk: Des
     for what the user can mend, MachineError for what the machine failed at; what a submission does never raises.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
+    read_policy()  # a wrong one must show before the work, not after it
     offered = submission.tables(track.spec.badnets)
     prepare(track, desk.report(f"track {track.name}"))
     desk.done(f"track {track.name}", "ready")
@@ -106,15 +108,16 @@ def assemble(
     submission: SubmissionRecord,
     provenance: Provenance,
 ) -> Record:
-    """Grade all sittings: every figure of the record comes from answers and clock readings alone."""
+    """Grade all sittings: every figure of the record comes from answers, clock readings and the policy alone."""
+    policy = read_policy()
     badnets = {
-        name: grade_badnet(badnet, track.classes, sittings[name], unrepaired[name])
+        name: grade_badnet(badnet, track.classes, sittings[name], unrepaired[name], policy)
         for name, badnet in track.badnets.items()
     }
     return Record(
         submission=submission,
         track=TrackRecord(name=track.name, classes=track.classes, digest=track.digest),
-        score=grade_track(track, badnets, sittings, unrepaired),
+        score=grade_track(track, badnets, sittings, unrepaired, policy),
         badnets=badnets,
         provenance=provenance,
     )
