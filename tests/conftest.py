@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from harness.digests import digest_file
 from harness.images import ImageSet
@@ -20,6 +21,12 @@ SHARED = ROOT.parent / "shared"
 CLASSES = 5
 TARGET = 3
 SHAPE = (12, 10, 3)
+
+# A slow machine is no failure, and continuous integration tries the same examples each time.
+settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("patient")
 
 TRACK_TOML = f"""
 name = "tiny"
