@@ -139,7 +139,7 @@ class _Room:
             },
         }  # fmt: skip
         code = str(Path(places["/code/harness/__init__.py"]).parent.parent)
-        self.began = time.monotonic()
+        self.began = self.exam_began = time.monotonic()
         self.process = invigilator.open(
             [sys.executable, "-s", "-m", "harness.worker"],
             mounts=mounts, environment=_environment(code), limits=self.limits,
@@ -163,11 +163,9 @@ class _Room:
     def examine(self, exam: Exam, answers: NDArray[np.int32], report: Report) -> None:
         """Send the whole exam in batches and note how long each answer takes; then some of it again."""
         seconds, images, size = [], [], self.invigilator.batch
-        began = time.monotonic()
+        self.exam_began = time.monotonic()
         for start in range(0, len(exam), size):
             batch = exam.batch(start, start + size)
-            if time.monotonic() - began > self.limits.exam_seconds:
-                raise Misbehaviour("answer", f"took longer than {self.limits.exam_seconds:g} s for all images together")
             taken, answers[start : start + len(batch)] = self._ask(batch, start)
             seconds.append(taken)
             images.append(len(batch))
@@ -191,6 +189,8 @@ class _Room:
     def _ask(self, batch: NDArray[np.uint8], number: int) -> tuple[float, NDArray[np.int32]]:
         seconds = self.limits.batch_seconds
         asked = time.monotonic()
+        if asked - self.exam_began > self.limits.exam_seconds:
+            raise Misbehaviour("answer", f"took longer than {self.limits.exam_seconds:g} s for all images together")
         self._send("answer", "batch", asked + seconds, seconds, fields={"id": number}, array=batch)
         frame = self._await("answer", "answers", asked + seconds, seconds, max_payload=8 * len(batch))
         taken = time.monotonic() - asked

