@@ -1,20 +1,17 @@
 """`badnet check`: the whole contract on 64 images, so that a mistake shows in seconds and not after an exam."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import BaseModel
 
 from harness.console import Desk
 from harness.engine import fitting_jobs, run_cells
-from harness.evaluate import Settings
+from harness.evaluate import Settings, admit
 from harness.images import ImageSet
-from harness.invigilator import Candidate, Invigilator
+from harness.invigilator import Invigilator
 from harness.outcomes import INVALID
-from harness.preparation import prepare
 from harness.sitting import Sitting
 from harness.submission import Submission
 from harness.track import BadNet, Track
@@ -53,38 +50,29 @@ def check(submission: Submission, track: Track, settings: Settings, desk: Desk) 
     A live defense also repairs with these 64 alone, so that its figures say little. Raises UserError for a wrong
     submission.toml, MachineError for a machine that cannot isolate; what goes wrong inside the sandbox is a finding.
     """
-    offered = submission.tables(track.spec.badnets)
-    prepare(track, desk.report(f"track {track.name}"))
-    tables = {name: options for name, options in offered.items() if name in track.badnets}
-    settings.invigilator.sandbox.check()
+    candidates = admit(submission, track, settings, desk)
     invigilator = Invigilator(settings.invigilator.sandbox, settings.invigilator.limits, singles=SINGLES)
-    reports = {name: desk.report(name) for name in tables}
+    reports = {name: desk.report(name) for name in candidates}
     findings = [
         Finding("warning", name, f"has no table [badnets.{name}]; it will be graded as the worst case")
         for name in track.badnets
-        if name not in tables
+        if name not in candidates
     ]
 
     def sit(name: str) -> Sitting:
-        candidate = _candidate(submission, tables, name)
-        return invigilator.sit(candidate, track, practice[name], seed=0, report=reports[name])
+        return invigilator.sit(candidates[name], track, practice[name], seed=0, report=reports[name])
 
     def finished(name: str, sitting: Sitting) -> None:
-        scaled = "scale" in type(tables[name]).model_fields
+        scaled = "scale" in candidates[name].options
         findings.extend(_findings(name, sitting, practice[name].test, track.classes, scaled=scaled))
         desk.done(name, "tried")
 
     jobs = fitting_jobs(settings.jobs, repairs=False)
     with TemporaryDirectory(prefix="badnet-check-") as folder:
-        practice = {name: PracticeBadNet(track.badnets[name], Path(folder)) for name in tables}
-        run_cells(list(tables), sit, jobs=jobs, finished=finished, cancel=invigilator.cancel)
+        practice = {name: PracticeBadNet(track.badnets[name], Path(folder)) for name in candidates}
+        run_cells(list(candidates), sit, jobs=jobs, finished=finished, cancel=invigilator.cancel)
     order = list(track.badnets)
     return sorted(findings, key=lambda finding: order.index(finding.badnet))
-
-
-def _candidate(submission: Submission, tables: Mapping[str, BaseModel], name: str) -> Candidate:
-    options = tables[name].model_dump(mode="json")
-    return Candidate(submission.spec.kind, options, submission.folder, submission.is_live_defense)
 
 
 def _findings(name: str, sitting: Sitting, asked: ImageSet, classes: int, *, scaled: bool) -> list[Finding]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from harness.baseline import baselines, files_digest, files_of
 from harness.console import Desk
@@ -69,15 +68,11 @@ def evaluate(submission: Submission, track: Track, settings: Settings, desk: Des
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     read_policy()  # a wrong one must show before the work, not after it
-    offered = submission.tables(track.spec.badnets)
-    prepare(track, desk.report(f"track {track.name}"))
-    desk.done(f"track {track.name}", "ready")
-    tables = {name: options for name, options in offered.items() if name in track.badnets}
-    settings.invigilator.sandbox.check()
+    candidates = admit(submission, track, settings, desk)
     paths = Paths.of(settings.results, track.name, submission.name)
     unrepaired = baselines(track, settings.invigilator, settings.jobs, desk)
     jobs = fitting_jobs(settings.jobs, repairs=submission.is_live_defense)
-    sittings = _sittings(submission, track, tables, settings, jobs, paths, desk)
+    sittings = _sittings(submission, track, candidates, settings, jobs, paths, desk)
     facts = harness_facts() | machine_facts()
     answers_digest = save_arrays(paths.answers, answer_arrays(sittings, unrepaired))
     record = assemble(
@@ -98,6 +93,24 @@ def evaluate(submission: Submission, track: Track, settings: Settings, desk: Des
     write_record(paths.record, record)
     shutil.rmtree(paths.unfinished, ignore_errors=True)
     return record
+
+
+def admit(submission: Submission, track: Track, settings: Settings, desk: Desk) -> dict[str, Candidate]:
+    """Make all ready for a submission; what sits for each BadNet that it answers for and that is here.
+
+    The submission is checked before the track is made ready: a mistake must show at once. Raises UserError, MachineError.
+    """
+    tables = submission.tables(track.spec.badnets)
+    prepare(track, desk.report(f"track {track.name}"))
+    desk.done(f"track {track.name}", "ready")
+    settings.invigilator.sandbox.check()
+    return {
+        name: Candidate(
+            submission.spec.kind, options.model_dump(mode="json"), submission.folder, submission.is_live_defense
+        )
+        for name, options in tables.items()
+        if name in track.badnets
+    }
 
 
 def assemble(
@@ -126,7 +139,7 @@ def assemble(
 def _sittings(
     submission: Submission,
     track: Track,
-    tables: Mapping[str, BaseModel],
+    candidates: Mapping[str, Candidate],
     settings: Settings,
     jobs: int,
     paths: Paths,
@@ -134,30 +147,26 @@ def _sittings(
 ) -> dict[str, Sitting]:
     harness_digest = str(harness_facts()["harness_digest"])
     sittings: dict[str, Sitting] = {}
-    cells: dict[str, Candidate] = {}
     keys: dict[str, str] = {}
     for name, badnet in track.badnets.items():
-        if name not in tables:
+        if name not in candidates:
             sittings[name] = worst_case(badnet, failure=Failure("submission", f"has no table [badnets.{name}]"))
             desk.done(name, f"graded as worst case: {submission.path} has no table [badnets.{name}]")
             continue
-        cells[name] = Candidate(
-            submission.spec.kind, tables[name].model_dump(mode="json"), submission.folder, submission.is_live_defense
-        )
         limits = settings.invigilator.limits.model_dump()
         keys[name] = digest_json(
-            [submission.digest, cells[name].options, files_digest(track, badnet), harness_digest, limits,
+            [submission.digest, candidates[name].options, files_digest(track, badnet), harness_digest, limits,
              settings.invigilator.sandbox.name, settings.invigilator.batch, settings.seed]
         )  # fmt: skip
         if kept := load_sitting(paths.unfinished / f"{name}.npz", keys[name]):
             sittings[name] = kept
             desk.done(name, "finished in the run before this one")
-    waiting = [name for name in cells if name not in sittings]
+    waiting = [name for name in candidates if name not in sittings]
     reports = {name: desk.report(name) for name in waiting}
 
     def sit(name: str) -> Sitting:
         seed = _seed(settings.seed, name)
-        return settings.invigilator.sit(cells[name], track, track.badnets[name], seed=seed, report=reports[name])
+        return settings.invigilator.sit(candidates[name], track, track.badnets[name], seed=seed, report=reports[name])
 
     def finished(name: str, sitting: Sitting) -> None:
         sittings[name] = sitting

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -18,6 +19,7 @@ PACKAGES = (
 )  # fmt: skip
 
 
+@cache
 def harness_facts() -> dict[str, str | bool | None]:
     """Version and digest of the code that grades, the commit, and whether the checkout was changed since."""
     # Records are results of the code, not a part of it: a new one does not make the checkout another.

@@ -12,7 +12,7 @@ from harness.errors import UserError
 from harness.evaluate import assemble
 from harness.preparation import prepare
 from harness.record import BadNetRecord, Record, read_record
-from harness.sitting import Failure, Sitting, load_arrays
+from harness.sitting import CLOCKS, Failure, Sitting, load_arrays
 from harness.track import BadNet, find_track
 
 
@@ -37,11 +37,9 @@ def rescore(path: Path, track_name: str | None = None) -> tuple[Record, Record]:
     arrays = load_arrays(answers)
     sittings, unrepaired = {}, {}
     for name, badnet in track.badnets.items():
-        mine = {key.removeprefix(f"{name}/"): array for key, array in arrays.items() if key.startswith(f"{name}/")}
-        base = {key.removeprefix("baseline/"): array for key, array in mine.items() if key.startswith("baseline/")}
-        mine = {key: array for key, array in mine.items() if key not in {f"baseline/{other}" for other in base}}
+        mine = _below(f"{name}/", arrays)
         sittings[name] = _sitting(answers, badnet, mine, old.badnets[name])
-        unrepaired[name] = Sitting(**_answers(answers, badnet, base))
+        unrepaired[name] = Sitting(**_answers(answers, badnet, _below("baseline/", mine)))
     return old, assemble(track, sittings, unrepaired, submission=old.submission, provenance=old.provenance)
 
 
@@ -56,9 +54,13 @@ def differences(old: Any, new: Any, key: str = "") -> list[str]:
     return [] if old == new else [f"{key}: {old} -> {new}"]
 
 
+def _below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+
+
 def _sitting(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]], record: BadNetRecord) -> Sitting:
     timing, audits, failure = record.timing, record.audits, record.failure
-    timed: dict[str, Any] = {name: arrays[name] for name in ("batch_seconds", "batch_images", "single_seconds")}
+    timed: dict[str, Any] = {name: arrays[name] for name in CLOCKS}
     return Sitting(
         **_answers(path, badnet, arrays), **timed,
         start_seconds=timing.start_seconds, load_seconds=timing.load_seconds, repair_seconds=timing.repair_seconds,

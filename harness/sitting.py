@@ -18,6 +18,7 @@ from harness.errors import MachineError, UserError
 
 CLEAN = "clean"
 POISONED = "poisoned/"
+CLOCKS = ("batch_seconds", "batch_images", "single_seconds")
 
 
 class Failure(NamedTuple):
@@ -54,7 +55,7 @@ class Sitting:
         """All arrays by name, as they stand in an answers file."""
         named: dict[str, NDArray[Any]] = {CLEAN: self.clean}
         named |= {f"{POISONED}{trigger}": answers for trigger, answers in self.poisoned.items()}
-        return named | {name: getattr(self, name) for name in ("batch_seconds", "batch_images", "single_seconds")}
+        return named | {name: getattr(self, name) for name in CLOCKS}
 
     def facts(self) -> dict[str, Any]:
         """All that is not an array, as JSON values; without the log."""
@@ -65,7 +66,7 @@ class Sitting:
     def restore(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> "Sitting":
         """The inverse of `arrays` and `facts`; raises KeyError, TypeError or ValueError where something is missing."""
         poisoned = {name.removeprefix(POISONED): arrays[name] for name in arrays if name.startswith(POISONED)}
-        timed: dict[str, Any] = {name: arrays[name] for name in ("batch_seconds", "batch_images", "single_seconds")}
+        timed: dict[str, Any] = {name: arrays[name] for name in CLOCKS}
         failure = facts["failure"] and Failure(*facts["failure"])
         return cls(clean=arrays[CLEAN], poisoned=poisoned, **timed, **{**facts, "failure": failure})
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from harness.models.contracts import BadNetView, Predictor, Progress, Validation
 from harness.models.graph import Graph
 from harness.models.pair import PairPredictor
-from reference_defenses._nets import as_input, classifier, last_convolution, load_graph
-from reference_defenses.pruning import prune, pruning_curve
+from reference_defenses._nets import as_input, classifier, load_graph
+from reference_defenses.pruning import check_drop, pruned_copy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,7 @@ class FinePruning:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if not 0 < self.accuracy_drop <= 1:
-            raise ValueError(f"accuracy_drop {self.accuracy_drop} is not within 0..1")
+        check_drop(self.accuracy_drop)
         if self.epochs < 0 or self.batch_size < 1 or self.learning_rate <= 0:
             raise ValueError(
                 f"epochs {self.epochs}, batch_size {self.batch_size} and learning_rate {self.learning_rate} "
@@ -50,12 +49,9 @@ class FinePruning:
         self, badnet: BadNetView, validation: Validation, *, rng: np.random.Generator, progress: Progress
     ) -> Predictor:
         """Prune and train a copy of the BadNet; `rng` shuffles the images."""
-        repaired = load_graph(badnet)
-        layer = self.layer or last_convolution(repaired)
-        curve = pruning_curve(
-            repaired, validation, layer=layer, scale=badnet.scale, stop_after_drop=self.accuracy_drop, progress=progress
+        repaired = pruned_copy(
+            badnet, validation, layer=self.layer, accuracy_drop=self.accuracy_drop, progress=progress
         )
-        prune(repaired, layer, curve)
         self._train(repaired, validation, badnet.scale, rng, progress)
         return PairPredictor(classifier(load_graph(badnet), badnet), classifier(repaired, badnet), flag=badnet.flag)
 

@@ -37,19 +37,13 @@ class Pruning:
 
     def __post_init__(self) -> None:
         """Check the drop."""
-        if not 0 < self.accuracy_drop <= 1:
-            raise ValueError(f"accuracy_drop {self.accuracy_drop} is not within 0..1")
+        check_drop(self.accuracy_drop)
 
     def repair(
         self, badnet: BadNetView, validation: Validation, *, rng: np.random.Generator, progress: Progress
     ) -> Predictor:
         """Prune a copy of the BadNet; draws nothing from `rng`."""
-        pruned = load_graph(badnet)
-        layer = self.layer or last_convolution(pruned)
-        curve = pruning_curve(
-            pruned, validation, layer=layer, scale=badnet.scale, stop_after_drop=self.accuracy_drop, progress=progress
-        )
-        prune(pruned, layer, curve)
+        pruned = pruned_copy(badnet, validation, layer=self.layer, accuracy_drop=self.accuracy_drop, progress=progress)
         return PairPredictor(classifier(load_graph(badnet), badnet), classifier(pruned, badnet), flag=badnet.flag)
 
 
@@ -88,6 +82,25 @@ def prune(graph: Graph, layer: str, curve: Curve) -> None:
     keep = torch.ones(len(curve.order))
     keep[torch.from_numpy(curve.order[: len(curve.accuracies) - 1])] = 0
     graph.replace(layer, KeptChannels(graph.layers[layer], keep))
+
+
+def check_drop(accuracy_drop: float) -> None:
+    """Raise ValueError unless the drop is a share of the images."""
+    if not 0 < accuracy_drop <= 1:
+        raise ValueError(f"accuracy_drop {accuracy_drop} is not within 0..1")
+
+
+def pruned_copy(
+    badnet: BadNetView, validation: Validation, *, layer: str | None, accuracy_drop: float, progress: Progress
+) -> Graph:
+    """The BadNet, pruned until its accuracy has fallen by the drop; layer None: the last convolution's channels."""
+    pruned = load_graph(badnet)
+    layer = layer or last_convolution(pruned)
+    curve = pruning_curve(
+        pruned, validation, layer=layer, scale=badnet.scale, stop_after_drop=accuracy_drop, progress=progress
+    )
+    prune(pruned, layer, curve)
+    return pruned
 
 
 @torch.inference_mode()
