@@ -5,6 +5,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.console import Desk
 from harness.engine import fitting_jobs, run_cells
@@ -18,7 +19,12 @@ from harness.track import BadNet, Track
 
 IMAGES = 64
 SINGLES = 4
+COLD = 2
 POOR_ACCURACY = 0.5
+COLD_MEANS = {
+    "run cold": "the exam will be run that way throughout, which takes far longer; does the script keep state in files?",
+    "nondeterministic": "two new processes differ too, so the script draws at random; seed it, or state stochastic = true",
+}
 
 
 class Finding(NamedTuple):
@@ -47,11 +53,14 @@ class PracticeBadNet(BadNet):
 def check(submission: Submission, track: Track, settings: Settings, desk: Desk) -> list[Finding]:
     """Load the submission for every BadNet and have it answer 64 clean validation images.
 
-    A live defense also repairs with these 64 alone, so that its figures say little. Raises UserError for a wrong
-    submission.toml, MachineError for a machine that cannot isolate; what goes wrong inside the sandbox is a finding.
+    A live defense also repairs with these 64 alone, so that its figures say little. Answers computed elsewhere are laid
+    beside the published images and counted; how good they are is not said. Raises UserError for a wrong submission.toml,
+    MachineError for a machine that cannot isolate; what goes wrong inside the sandbox is a finding.
     """
     candidates = admit(submission, track, settings, desk)
-    invigilator = Invigilator(settings.invigilator.sandbox, settings.invigilator.limits, singles=SINGLES)
+    invigilator = Invigilator(
+        settings.invigilator.sandbox, settings.invigilator.limits, singles=SINGLES, cold=COLD, practice=True
+    )
     reports = {name: desk.report(name) for name in candidates}
     findings = [
         Finding("warning", name, f"has no table [badnets.{name}]; it will be graded as the worst case")
@@ -63,35 +72,53 @@ def check(submission: Submission, track: Track, settings: Settings, desk: Desk) 
         return invigilator.sit(candidates[name], track, practice[name], seed=0, report=reports[name])
 
     def finished(name: str, sitting: Sitting) -> None:
-        scaled = "scale" in candidates[name].options
-        findings.extend(_findings(name, sitting, practice[name].test, track.classes, scaled=scaled))
+        scaled, public = "scale" in candidates[name].options, candidates[name].asking.public
+        labels = None if public else practice[name].test.labels
+        findings.extend(_findings(name, sitting, labels, track.classes, scaled=scaled))
         desk.done(name, "tried")
 
     jobs = fitting_jobs(settings.jobs, repairs=False)
     with TemporaryDirectory(prefix="badnet-check-") as folder:
-        practice = {name: PracticeBadNet(track.badnets[name], Path(folder)) for name in candidates}
+        practice = {
+            name: track.badnets[name] if it.asking.public else PracticeBadNet(track.badnets[name], Path(folder))
+            for name, it in candidates.items()
+        }
         run_cells(list(candidates), sit, jobs=jobs, finished=finished, cancel=invigilator.cancel)
     order = list(track.badnets)
     return sorted(findings, key=lambda finding: order.index(finding.badnet))
 
 
-def _findings(name: str, sitting: Sitting, asked: ImageSet, classes: int, *, scaled: bool) -> list[Finding]:
+def _findings(
+    name: str, sitting: Sitting, labels: NDArray[np.int64] | None, classes: int, *, scaled: bool
+) -> list[Finding]:
+    """labels: of the images that were asked; None for published images, whose answers a check only counts."""
     if sitting.failure:
         return [Finding("error", name, f"{sitting.failure.stage}: {sitting.failure.reason}")]
-    answers = sitting.clean
-    found = []
+    answers = np.concatenate([sitting.clean, *sitting.poisoned.values()])
+    found = [Finding("warning", name, words) for words in sitting.notes]
+    if sitting.cold and sitting.cold.differed:
+        found.append(
+            Finding(
+                "warning",
+                name,
+                f"{sitting.cold.differed} of {sitting.cold.images} answers differ where each image gets a new process: "
+                f"{COLD_MEANS[sitting.cold.verdict]}",
+            )
+        )
+    if sitting.changed:
+        found.append(
+            Finding("warning", name, f"{sitting.changed} of {sitting.repeated} images, asked again, got another answer")
+        )
     if invalid := int((answers == INVALID).sum()):
         found.append(Finding("error", name, f"{invalid} of {len(answers)} answers are not integers 0..{classes}"))
-    accuracy = float((answers == asked.labels).mean())
+    if labels is None:
+        return found or [Finding("ok", name, f"{len(answers):,} answers, one for each published image")]
+    accuracy = float((answers == labels).mean())
     if accuracy < POOR_ACCURACY:
         flagged = int((answers == classes).sum())
         hint = f"; {flagged} of {len(answers)} clean images are flagged" if flagged > len(answers) // 2 else ""
         if not hint and scaled:
             hint = "; is the input scale right (scale = 255 divides images by 255, scale = 1 does not)?"
         found.append(Finding("warning", name, f"clean accuracy is {100 * accuracy:.0f} % on validation images{hint}"))
-    if sitting.changed:
-        found.append(
-            Finding("warning", name, f"{sitting.changed} of {sitting.repeated} images, asked again, got another answer")
-        )
     seconds = sitting.load_seconds if sitting.load_seconds is not None else sitting.repair_seconds
     return found or [Finding("ok", name, f"clean accuracy {100 * accuracy:.0f} %, ready after {seconds or 0:.1f} s")]

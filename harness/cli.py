@@ -32,6 +32,7 @@ SandboxName = Annotated[str, typer.Option("--sandbox", help="bubblewrap, or unco
 Memory = Annotated[float, typer.Option("--memory", help="GiB that one submission may use.", min=0.1)]
 RepairSeconds = Annotated[float, typer.Option("--repair-seconds", help="For a defense to repair one BadNet.", min=1)]
 BatchSeconds = Annotated[float, typer.Option("--batch-seconds", help="For the answers to one batch.", min=0.1)]
+ExamSeconds = Annotated[float, typer.Option("--exam-seconds", help="For all answers on one BadNet.", min=1)]
 
 
 @app.command()
@@ -44,6 +45,8 @@ def evaluate(
     memory: Memory = 6,
     repair_seconds: RepairSeconds = 3600,
     batch_seconds: BatchSeconds = 120,
+    exam_seconds: ExamSeconds = 7200,
+    cold: Annotated[int, typer.Option(min=0, help="Images that a script answers again as a new process each.")] = 16,
     seed: Annotated[int | None, typer.Option(help="Of the order of the images; secret and new unless given.")] = None,
 ) -> None:
     """Examine a submission on every BadNet of its track; write and show its record."""
@@ -55,12 +58,17 @@ def evaluate(
 
     submission = Submission(folder)
     chosen = find_track(track or submission.spec.track)
-    settings = _settings(results, jobs, sandbox, memory, repair_seconds, batch_seconds, seed)
+    settings = _settings(
+        results, jobs, sandbox, memory, seed,
+        cold=cold, repair_seconds=repair_seconds, batch_seconds=batch_seconds, exam_seconds=exam_seconds,
+    )  # fmt: skip
     with console.progress() as desk:
         record = run(submission, chosen, settings, desk)
     console.out.print(tables.table(record))
     for line in tables.failures(record):
         console.out.print(line, markup=False, style="red", soft_wrap=True)
+    for line in tables.notes(record):
+        console.out.print(line, markup=False, style="yellow", soft_wrap=True)
     console.out.print(tables.MEANINGS, markup=False, style="dim")
     console.out.print(tables.verdict(record), markup=False, style="bold")
     console.out.print(f"record: {Paths.of(results, chosen.name, submission.name).record}", markup=False, soft_wrap=True)
@@ -81,7 +89,7 @@ def check(
     from harness.track import find_track
 
     submission = Submission(folder)
-    settings = _settings(RESULTS, jobs, sandbox, memory, 30, 30, None)
+    settings = _settings(RESULTS, jobs, sandbox, memory, repair_seconds=30, batch_seconds=30)
     with console.progress() as desk:
         findings = run(submission, find_track(track or submission.spec.track), settings, desk)
     for finding in findings:
@@ -230,6 +238,24 @@ def track_build(name: Annotated[str, typer.Argument()]) -> None:
     console.out.print(f"{track.manifest_path}: {len(track.manifest.files)} files", markup=False, soft_wrap=True)
 
 
+@tracks.command("publish")
+def track_publish(
+    name: Annotated[str, typer.Argument()],
+    output: Annotated[Path, typer.Option("--out", help="A new folder, or one that this wrote for the same track.")],
+) -> None:
+    """Write the images of every exam in one public order, for answers that are computed elsewhere."""
+    from harness import console
+    from harness.preparation import prepare
+    from harness.publishing import README, publish
+    from harness.track import find_track
+
+    track = find_track(name)
+    with console.progress() as desk:
+        prepare(track, desk.report(track.name))
+        publish(track, output, desk)
+    console.out.print(f"{output / README} says how to answer them", markup=False, soft_wrap=True)
+
+
 @tracks.command("verify")
 def track_verify(
     name: Annotated[str, typer.Argument()], sandbox: SandboxName = "bubblewrap", jobs: Jobs = None
@@ -242,7 +268,7 @@ def track_verify(
     from harness.track import find_track
 
     track = find_track(name)
-    settings = _settings(RESULTS, jobs, sandbox, 6, 3600, 120, None)
+    settings = _settings(RESULTS, jobs, sandbox, 6)
     with console.progress() as desk:
         prepare(track, desk.report(track.name))
         measured = baselines(track, settings.invigilator, jobs, desk)
@@ -250,23 +276,16 @@ def track_verify(
 
 
 def _settings(
-    results: Path,
-    jobs: int | None,
-    sandbox: str,
-    memory: float,
-    repair_seconds: float,
-    batch_seconds: float,
-    seed: int | None,
-) -> "Settings":
+    results: Path, jobs: int | None, sandbox: str, memory: float, seed: int | None = None, *,
+    cold: int | None = None, **seconds: float,
+) -> "Settings":  # fmt: skip
     from harness.evaluate import Settings
-    from harness.invigilator import Invigilator
+    from harness.invigilator import COLD, Invigilator
     from harness.sandbox import find_sandbox
     from harness.sandbox.limits import MIB, Limits
 
-    limits = Limits(
-        memory_bytes=int(memory * 1024) * MIB, repair_seconds=repair_seconds, batch_seconds=batch_seconds
-    )  # fmt: skip
-    invigilator = Invigilator(find_sandbox(sandbox), limits)
+    limits = Limits.model_validate({"memory_bytes": int(memory * 1024) * MIB, **seconds})
+    invigilator = Invigilator(find_sandbox(sandbox), limits, cold=COLD if cold is None else cold)
     return Settings(invigilator=invigilator, results=results, jobs=jobs, seed=seed)
 
 

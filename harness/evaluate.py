@@ -25,6 +25,7 @@ from harness.sitting import Failure, Sitting, load_sitting, save_arrays, save_si
 from harness.submission import Submission
 from harness.track import Track
 from harness.wording import harmless
+from harness.worker.kinds import asking_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,7 @@ def evaluate(submission: Submission, track: Track, settings: Settings, desk: Des
         track, sittings, unrepaired,
         submission=SubmissionRecord(
             digest=submission.digest,
+            marks=sorted({mark for candidate in candidates.values() for mark in candidate.asking.marks}),
             **submission.spec.model_dump(
                 include={"name", "authors", "description", "kind", "batch_mode", "stochastic"}
             ),
@@ -86,7 +88,7 @@ def evaluate(submission: Submission, track: Track, settings: Settings, desk: Des
         provenance=Provenance.model_validate(facts | {
             "sandbox": settings.invigilator.sandbox.name, "limits": settings.invigilator.limits.model_dump(),
             "jobs": jobs, "batch": settings.invigilator.batch, "started": started,
-            "answers": answers_digest, "seed": "drawn" if settings.seed is None else str(settings.seed),
+            "answers": answers_digest, "seed": _order(settings.seed, candidates),
             "files": {path: it for badnet in track.badnets.values() for path, it in files_of(track, badnet).items()},
         }),
     )  # fmt: skip
@@ -106,7 +108,11 @@ def admit(submission: Submission, track: Track, settings: Settings, desk: Desk) 
     settings.invigilator.sandbox.check()
     return {
         name: Candidate(
-            submission.spec.kind, options.model_dump(mode="json"), submission.folder, submission.is_live_defense
+            submission.spec.kind,
+            options.model_dump(mode="json"),
+            submission.folder,
+            submission.is_live_defense,
+            asking_of(submission.spec.kind, options),
         )
         for name, options in tables.items()
         if name in track.badnets
@@ -156,7 +162,7 @@ def _sittings(
         limits = settings.invigilator.limits.model_dump()
         keys[name] = digest_json(
             [submission.digest, candidates[name].options, files_digest(track, badnet), harness_digest, limits,
-             settings.invigilator.sandbox.name, settings.invigilator.batch, settings.seed]
+             settings.invigilator.sandbox.name, settings.invigilator.batch, settings.invigilator.cold, settings.seed]
         )  # fmt: skip
         if kept := load_sitting(paths.unfinished / f"{name}.npz", keys[name]):
             sittings[name] = kept
@@ -181,6 +187,12 @@ def _sittings(
 
     run_cells(waiting, sit, jobs=jobs, finished=finished, cancel=settings.invigilator.cancel)
     return {name: sittings[name] for name in track.badnets}
+
+
+def _order(given: int | None, candidates: Mapping[str, Candidate]) -> str:
+    if any(candidate.asking.public for candidate in candidates.values()):
+        return "public"
+    return "drawn" if given is None else str(given)
 
 
 def _seed(given: int | None, badnet: str) -> int:

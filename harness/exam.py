@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from harness.images import ImageSet
 from harness.track import BadNet
 
+PUBLIC_SEED = 1283
+"""Of the order that is published, for answers that were computed elsewhere."""
+
 
 class Section(NamedTuple):
     """One image set of the exam: `trigger` is None for the clean test images."""
@@ -19,7 +22,7 @@ class Section(NamedTuple):
 class Exam:
     """The blinded, shuffled images that one submission answers for one BadNet.
 
-    Only `batch` reaches a sandbox: pixels, without names, labels or the order of any file. `unblind` is the key.
+    Only `images_at` reaches a sandbox: pixels, without names, labels or the order of any file. `unblind` is the key.
     """
 
     def __init__(self, badnet: BadNet, seed: int) -> None:
@@ -33,10 +36,6 @@ class Exam:
 
     def __len__(self) -> int:
         return len(self._order)
-
-    def batch(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """The images at positions start..stop of the secret order: uint8 (n, H, W, C)."""
-        return self.images_at(np.arange(start, min(stop, len(self))))
 
     def images_at(self, positions: NDArray[np.integer]) -> NDArray[np.uint8]:
         """The images at these positions of the secret order: uint8 (n, H, W, C)."""

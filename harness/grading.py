@@ -23,6 +23,7 @@ from harness.record import (
     AuditsRecord,
     BadNetRecord,
     BaselineRecord,
+    ColdAuditRecord,
     FailureRecord,
     LatencyRecord,
     RateRecord,
@@ -54,9 +55,14 @@ def grade_badnet(
             attack_success_rate={name: _value(attack_success_rate(o)) for name, o in poisoned0.items()},
         ),
         timing=_timing(sitting),
-        audits=AuditsRecord(repeated=sitting.repeated, changed=sitting.changed),
+        audits=AuditsRecord(
+            repeated=sitting.repeated,
+            changed=sitting.changed,
+            cold=ColdAuditRecord(**sitting.cold._asdict()) if sitting.cold else None,
+        ),
         seed=f"{sitting.seed:x}",
         failure=FailureRecord(**sitting.failure._asdict()) if sitting.failure else None,
+        notes=list(sitting.notes),
     )
 
 

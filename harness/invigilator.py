@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.exam import Exam
+from harness.exam import PUBLIC_SEED, Exam
 from harness.images import Report, silent
 from harness.models.quiet import environment
 from harness.outcomes import INVALID, sanitise
@@ -21,10 +21,11 @@ from harness.protocol import Channel, Frame, ProtocolError
 from harness.sandbox import Sandbox
 from harness.sandbox.limits import Limits
 from harness.sandbox.process import SandboxedProcess
-from harness.sitting import Failure, Sitting
+from harness.sitting import ColdAudit, Failure, Sitting
 from harness.track import BadNet, Track
 from harness.turns import Turns
 from harness.wording import harmless
+from harness.worker.kinds._asking import Asking
 
 BATCH = 512
 SINGLES = 100
@@ -33,6 +34,9 @@ WORKER_CODE = (
     "harness/__init__.py", "harness/protocol.py", "harness/wording.py", "harness/worker", "harness/models", "reference_defenses",
 )  # fmt: skip
 GRACE_SECONDS = 2.0
+COLD = 16
+COLD_BATCH = 4
+MAX_NOTES = 20
 
 
 class Candidate(NamedTuple):
@@ -43,6 +47,7 @@ class Candidate(NamedTuple):
     root: Path
     repairs: bool = False
     """A live defense: its loading time is repair time, under the limit for repairs."""
+    asking: Asking = Asking()
 
 
 class Misbehaviour(Exception):
@@ -56,11 +61,20 @@ class Misbehaviour(Exception):
 class Invigilator:
     """Examines candidates in a sandbox, one exam at a time."""
 
-    def __init__(self, sandbox: Sandbox, limits: Limits, *, batch: int = BATCH, singles: int = SINGLES) -> None:
+    def __init__(
+        self, sandbox: Sandbox, limits: Limits, *, batch: int = BATCH, singles: int = SINGLES, cold: int = COLD,
+        practice: bool = False,
+    ) -> None:  # fmt: skip
+        """batch: images at a time. singles: images sent again, each alone. cold: images that a script answers again.
+
+        practice: a script whose answers differ in new processes is not run that way throughout: that may take hours.
+        """
         self.sandbox = sandbox
         self.limits = limits
         self.batch = batch
         self.singles = singles
+        self.cold = cold
+        self.practice = practice
         self._lock = threading.Lock()
         self._running: set[SandboxedProcess] = set()
         self._cancelled = False
@@ -94,6 +108,8 @@ class Invigilator:
 
         seed: of the secret order. The submission's own randomness has another one, from which it cannot be found.
         """
+        if candidate.asking.public:
+            seed = PUBLIC_SEED
         exam = Exam(badnet, seed)
         answers = np.full(len(exam), INVALID, np.int32)
         with ExitStack() as leaving:
@@ -111,7 +127,7 @@ class Invigilator:
         clean = unblinded.pop(None)
         poisoned = {trigger: part for trigger, part in unblinded.items() if trigger is not None}
         return Sitting(
-            clean=clean, poisoned=poisoned, failure=failure, seed=seed, log=room.process.log,
+            clean=clean, poisoned=poisoned, failure=failure, seed=seed, notes=tuple(room.notes), log=room.process.log,
             peak_memory=room.process.peak_memory or None, **room.readings,
         )  # fmt: skip
 
@@ -123,6 +139,8 @@ class _Room:
         self.invigilator, self.candidate, self.limits = invigilator, candidate, invigilator.limits
         self.classes = track.classes
         self.readings: dict[str, Any] = {}
+        self.notes: list[str] = []
+        self.asked = 0
         model = f"/badnet/{badnet.name}{badnet.model_path.suffix}"
         mounts = {f"/code/{name}": ROOT / name for name in WORKER_CODE}
         mounts |= {"/submission": candidate.root, model: badnet.model_path}
@@ -162,41 +180,86 @@ class _Room:
 
     def examine(self, exam: Exam, answers: NDArray[np.int32], report: Report) -> None:
         """Send the whole exam in batches and note how long each answer takes; then some of it again."""
-        seconds, images, size = [], [], self.invigilator.batch
         self.exam_began = time.monotonic()
-        for start in range(0, len(exam), size):
-            batch = exam.batch(start, start + size)
-            taken, answers[start : start + len(batch)] = self._ask(batch, start)
+        everything, asking = np.arange(len(exam)), self.candidate.asking
+        self._answer(exam, everything, answers, len(exam) if asking.whole else asking.batch, report)
+        if asking.public:
+            del self.readings["batch_seconds"], self.readings["batch_images"]  # the work was done elsewhere
+        else:
+            self._ask_again(exam, answers)
+        if asking.cold and self.invigilator.cold:
+            self._compare_with_new_processes(exam, answers, report)
+
+    def _answer(
+        self, exam: Exam, positions: NDArray[np.int64], answers: NDArray[np.int32], size: int | None, report: Report,
+        *, cold: bool = False,
+    ) -> None:  # fmt: skip
+        """Fill in the answers at these positions, `size` images at a time, and note how long they took."""
+        seconds, images, size = [], [], size or self.invigilator.batch
+        for start in range(0, len(positions), size):
+            part = positions[start : start + size]
+            taken, answers[part] = self._ask(exam.images_at(part), cold=cold)
             seconds.append(taken)
-            images.append(len(batch))
-            report("answering", start + len(batch), len(exam))
+            images.append(len(part))
+            report("answering, a new process each" if cold else "answering", start + len(part), len(positions))
         self.readings |= {"batch_seconds": np.array(seconds), "batch_images": np.array(images)}
-        self._ask_again(exam, answers)
 
     def _ask_again(self, exam: Exam, answers: NDArray[np.int32]) -> None:
-        """Send some of the images again, each alone: their latency, and whether the answer is still the same."""
+        """Send some of the images again, each alone: their latency, and whether the answer is still the same.
+
+        Where all images go into one call, a call is no latency: then the same images go into a second, smaller call.
+        """
         positions = exam.sample(self.invigilator.singles)
-        seconds, changed = np.empty(len(positions)), 0
-        for i, position in enumerate(positions):
-            seconds[i], answer = self._ask(exam.images_at(positions[i : i + 1]), len(exam) + i)
-            changed += int(answer[0] != answers[position])
+        again, seconds = (
+            np.empty(len(positions), np.int32),
+            np.empty(0 if self.candidate.asking.whole else len(positions)),
+        )
+        if self.candidate.asking.whole:
+            _, again[:] = self._ask(exam.images_at(positions))
+        for i in range(len(seconds)):
+            seconds[i], again[i : i + 1] = self._ask(exam.images_at(positions[i : i + 1]))
+        changed = int((again != answers[positions]).sum())
         self.readings |= {"single_seconds": seconds, "repeated": len(positions), "changed": changed}
+
+    def _compare_with_new_processes(self, exam: Exam, answers: NDArray[np.int32], report: Report) -> None:
+        """Have a sample answered by a new process each, which is how the script's author runs it: those answers win."""
+        positions = exam.sample(self.invigilator.cold)
+        first = self._new_processes(exam, positions, report)
+        differed, verdict = int((first != answers[positions]).sum()), "agrees"
+        if differed:
+            second = self._new_processes(exam, positions, report)
+            verdict = "run cold" if (first == second).all() else "nondeterministic"
+        if verdict == "run cold" and not self.invigilator.practice:
+            self._answer(exam, np.arange(len(exam)), answers, COLD_BATCH, report, cold=True)
+        self.readings["cold"] = ColdAudit(len(positions), differed, verdict)
+
+    def _new_processes(self, exam: Exam, positions: NDArray[np.int64], report: Report) -> NDArray[np.int32]:
+        found = []
+        for start in range(0, len(positions), COLD_BATCH):
+            report("comparing with new processes", start, len(positions))
+            found.append(self._ask(exam.images_at(positions[start : start + COLD_BATCH]), cold=True)[1])
+        return np.concatenate(found)
 
     def clear(self) -> None:
         """End the worker and all that it started."""
         self.invigilator.shut(self.process)
 
-    def _ask(self, batch: NDArray[np.uint8], number: int) -> tuple[float, NDArray[np.int32]]:
-        seconds = self.limits.batch_seconds
-        asked = time.monotonic()
-        if asked - self.exam_began > self.limits.exam_seconds:
-            raise Misbehaviour("answer", f"took longer than {self.limits.exam_seconds:g} s for all images together")
-        self._send("answer", "batch", asked + seconds, seconds, fields={"id": number}, array=batch)
-        frame = self._await("answer", "answers", asked + seconds, seconds, max_payload=8 * len(batch))
+    def _ask(self, images: NDArray[np.uint8], *, cold: bool = False) -> tuple[float, NDArray[np.int32]]:
+        asked, self.asked = time.monotonic(), self.asked + 1
+        left = self.exam_began + self.limits.exam_seconds - asked
+        if left <= 0:
+            raise Misbehaviour("answer", self._too_long())
+        seconds = left if self.candidate.asking.whole else self.limits.batch_seconds
+        fields = {"id": self.asked, **({"cold": True} if cold else {})}
+        self._send("answer", "batch", asked + seconds, seconds, fields=fields, array=images)
+        frame = self._await("answer", "answers", asked + seconds, seconds, max_payload=8 * len(images))
         taken = time.monotonic() - asked
-        if frame.fields.get("id") != number or frame.array is None or frame.array.shape != (len(batch),):
+        if frame.fields.get("id") != self.asked or frame.array is None or frame.array.shape != (len(images),):
             raise Misbehaviour("answer", "answered another batch than it was asked")
         return taken, sanitise(frame.array, self.classes)
+
+    def _too_long(self) -> str:
+        return f"took longer than {self.limits.exam_seconds:g} s for all images together (--exam-seconds allows more)"
 
     def _send(
         self, stage: str, kind: str, deadline: float, seconds: float, *, fields: Mapping[str, Any],
@@ -223,6 +286,9 @@ class _Room:
                     what, done, total = (frame.fields.get(name) for name in ("what", "done", "total"))
                     if isinstance(what, str) and type(done) is int and type(total) is int:
                         report(harmless(what, 60), done, total)
+                elif frame.kind == "note":
+                    if len(self.notes) < MAX_NOTES:
+                        self.notes.append(harmless(str(frame.fields.get("words")), 300))
                 elif frame.kind == "failure":
                     told, reason = frame.fields.get("stage"), str(frame.fields.get("reason"))
                     raise Misbehaviour(stage if told == "load" else "answer", reason)

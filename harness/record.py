@@ -83,6 +83,15 @@ class TimingRecord(_Part):
     peak_memory_bytes: int | None
 
 
+class ColdAuditRecord(_Part):
+    """Images that a script also answered as a new process each."""
+
+    images: int
+    differed: int
+    verdict: str
+    """"agrees"; "run cold": all answers are those of new processes; "nondeterministic": new processes differ too."""
+
+
 class AuditsRecord(_Part):
     """What was asked twice."""
 
@@ -90,6 +99,8 @@ class AuditsRecord(_Part):
     """Images sent a second time, each alone."""
     changed: int
     """How many of those got another answer."""
+    cold: ColdAuditRecord | None = None
+    """Null for all but scripts that are called image by image."""
 
 
 class FailureRecord(_Part):
@@ -115,6 +126,8 @@ class BadNetRecord(_Part):
     seed: str
     """Of the secret order, hexadecimal; the submission's own seed is made from it by `submission_seed`."""
     failure: FailureRecord | None
+    notes: list[str] = []
+    """What the harness noticed: an input scale that fits better, images on which a script crashed."""
 
 
 class SubmissionRecord(_Part):
@@ -126,6 +139,8 @@ class SubmissionRecord(_Part):
     kind: str
     batch_mode: bool
     stochastic: bool
+    marks: list[str] = []
+    """Shown on the board: "unverified", "unsafe pickle"."""
     digest: str
 
 
@@ -171,7 +186,7 @@ class Provenance(_Part):
     files: dict[str, str]
     """sha256 of the track's files that were used."""
     seed: str
-    """"drawn" afresh and unknowable, or the number that the user chose."""
+    """"drawn" afresh and unknowable, "public" for the published order, or the number that the user chose."""
     started: str
     """UTC, ISO 8601."""
     answers: str

@@ -12,7 +12,7 @@ from harness.errors import UserError
 from harness.evaluate import assemble
 from harness.preparation import prepare
 from harness.record import BadNetRecord, Record, read_record
-from harness.sitting import CLOCKS, Failure, Sitting, load_arrays
+from harness.sitting import CLOCKS, ColdAudit, Failure, Sitting, load_arrays
 from harness.track import BadNet, find_track
 
 
@@ -65,6 +65,7 @@ def _sitting(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]], rec
         **_answers(path, badnet, arrays), **timed,
         start_seconds=timing.start_seconds, load_seconds=timing.load_seconds, repair_seconds=timing.repair_seconds,
         peak_memory=timing.peak_memory_bytes, repeated=audits.repeated, changed=audits.changed,
+        cold=ColdAudit(**audits.cold.model_dump()) if audits.cold else None, notes=tuple(record.notes),
         seed=int(record.seed, 16), failure=Failure(failure.stage, failure.reason) if failure else None,
     )  # fmt: skip
 

@@ -6,7 +6,8 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import MachineError, UserError
+from harness.wording import harmless
 
 CLEAN = "clean"
 POISONED = "poisoned/"
@@ -28,12 +30,22 @@ class Failure(NamedTuple):
     reason: str
 
 
+class ColdAudit(NamedTuple):
+    """A sample of images answered once more by a new process each: how many, how many differed, and what followed."""
+
+    images: int
+    differed: int
+    verdict: str
+    """"agrees", "run cold" (all answers are those of new processes) or "nondeterministic" (new processes differ too)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sitting:
     """Answers in each set's own order and the host's clock readings; all arrays, so that every figure can be recomputed.
 
     clean: int32 (n,). poisoned: trigger -> int32 (n,). batch_seconds and batch_images: (b,). single_seconds: (s,), the
     latencies of images sent alone. repeated, changed: images answered a second time, and how many answers then differed.
+    notes: what the worker found worth telling.
     """
 
     clean: NDArray[np.int32]
@@ -47,6 +59,8 @@ class Sitting:
     peak_memory: int | None = None
     repeated: int = 0
     changed: int = 0
+    cold: ColdAudit | None = None
+    notes: tuple[str, ...] = ()
     seed: int = 0
     failure: Failure | None = None
     log: str = ""
@@ -59,7 +73,9 @@ class Sitting:
 
     def facts(self) -> dict[str, Any]:
         """All that is not an array, as JSON values; without the log."""
-        names = ("start_seconds", "load_seconds", "repair_seconds", "peak_memory", "repeated", "changed", "seed")
+        names = (
+            "start_seconds", "load_seconds", "repair_seconds", "peak_memory", "repeated", "changed", "cold", "notes", "seed",
+        )  # fmt: skip
         return {name: getattr(self, name) for name in names} | {"failure": self.failure}
 
     @classmethod
@@ -67,8 +83,12 @@ class Sitting:
         """The inverse of `arrays` and `facts`; raises KeyError, TypeError or ValueError where something is missing."""
         poisoned = {name.removeprefix(POISONED): arrays[name] for name in arrays if name.startswith(POISONED)}
         timed: dict[str, Any] = {name: arrays[name] for name in CLOCKS}
-        failure = facts["failure"] and Failure(*facts["failure"])
-        return cls(clean=arrays[CLEAN], poisoned=poisoned, **timed, **{**facts, "failure": failure})
+        restored = {
+            "failure": facts["failure"] and Failure(*facts["failure"]),
+            "cold": facts["cold"] and ColdAudit(*facts["cold"]),
+            "notes": tuple(facts["notes"]),
+        }
+        return cls(clean=arrays[CLEAN], poisoned=poisoned, **timed, **{**facts, **restored})
 
 
 def save_sitting(path: Path, sitting: Sitting, key: str) -> None:
@@ -105,20 +125,31 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one. Raises MachineError (full disk, no right)."""
+    """Write a file whole or not at all; raises MachineError (full disk, no right)."""
+    with whole_file(path) as beside:
+        beside.write_bytes(data)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """An empty file beside `path`, which takes its place once the block has ended: a reader sees the old one or the new.
+
+    Where the block fails, nothing is left of it. Raises MachineError (full disk, no right).
+    """
     beside = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        beside = Path(name)
+        yield beside
+        with beside.open("rb") as file:
             os.fsync(file.fileno())
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
+        beside.chmod(0o644)
+        beside.replace(path)
     except OSError as error:
+        words = harmless(str(error.strerror or error), 200)
+        raise MachineError(f"{path}: cannot be written ({words}); free some space or choose another folder") from error
+    finally:
         if beside:
-            Path(beside).unlink(missing_ok=True)
-        raise MachineError(
-            f"{path}: cannot be written ({error.strerror or error}); free some space or choose --results"
-        ) from error
+            beside.unlink(missing_ok=True)

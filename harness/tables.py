@@ -41,8 +41,9 @@ def rows(record: Record) -> Iterator[Row]:
 
 def table(record: Record) -> Table:
     """The record for a terminal of 80 columns or more."""
+    marks = f" ({', '.join(record.submission.marks)})" if record.submission.marks else ""
     made = Table(
-        title=f"{record.submission.name} on {record.track.name}", title_justify="left", header_style="bold",
+        title=f"{record.submission.name} on {record.track.name}{marks}", title_justify="left", header_style="bold",
         box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
     )  # fmt: skip
     for number, heading in enumerate(HEADINGS):
@@ -66,6 +67,19 @@ def failures(record: Record) -> Iterator[str]:
         if badnet.failure:
             reason = harmless(badnet.failure.reason, 300)
             yield f"{name} is graded as its worst case: {badnet.failure.stage}: {reason}"
+
+
+def notes(record: Record) -> Iterator[str]:
+    """What the harness noticed, one line each; the same words of several BadNets once."""
+    said: dict[str, list[str]] = {}
+    for name, badnet in record.badnets.items():
+        cold = badnet.audits.cold
+        if cold and cold.differed:
+            words = f"{cold.differed} of {cold.images} answers differed in new processes: {cold.verdict}"
+            said.setdefault(words, []).append(name)
+        for words in badnet.notes:
+            said.setdefault(harmless(words, 300), []).append(name)
+    return (f"{', '.join(names)}: {words}" for words, names in said.items())
 
 
 def markdown(record: Record) -> str:

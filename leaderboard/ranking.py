@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from harness.record import Record
+from harness.record import AuditsRecord, Record
 
 
 class Entry(NamedTuple):
@@ -35,16 +35,19 @@ def _is_ranked(entry: Entry) -> bool:
     return not {"unconfined", "unverified"} & set(entry.badges)
 
 
+def _varies(audits: AuditsRecord) -> bool:
+    return bool(audits.changed) or (audits.cold is not None and audits.cold.verdict == "nondeterministic")
+
+
 def _entry(record: Record) -> Entry:
     scored = {name: badnet.score for name, badnet in record.badnets.items() if badnet.score.value is not None}
-    badges = [record.submission.kind]
+    badges = [record.submission.kind, *record.submission.marks]
     if record.provenance.sandbox == "unconfined":
         badges.append("unconfined")
     if any(badnet.failure for badnet in record.badnets.values()):
         badges.append("failed on some")
-    if any(badnet.audits.changed for badnet in record.badnets.values()) and not (
-        record.submission.stochastic or record.submission.batch_mode
-    ):
+    declared = record.submission.stochastic or record.submission.batch_mode
+    if any(_varies(badnet.audits) for badnet in record.badnets.values()) and not declared:
         badges.append("answers vary")
     low, high = record.score.interval or (None, None)
     return Entry(

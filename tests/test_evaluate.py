@@ -164,7 +164,7 @@ def test_whole_floats_are_answers(record_of: Callable[..., Any], write_submissio
 def test_answers_that_depend_on_the_batch_are_noticed(record_of: Callable[..., Any], write_submission: Write) -> None:
     code = "import numpy as np\nclass Predictor:\n def __init__(self, b): pass\n def __call__(self, x): return np.full(len(x), len(x) > 1, int)"
     audits = record_of(write_submission("moody", PREDICTOR, **{"predict.py": code}))["badnets"]["first"]["audits"]
-    assert audits == {"repeated": 100, "changed": 100}
+    assert audits == {"repeated": 100, "changed": 100, "cold": None}
 
 
 def test_a_missing_badnet_is_graded_as_the_worst_case(

@@ -16,6 +16,7 @@ from harness.models.contracts import BadNetView, Predictor
 from harness.models.errors import ModelError
 from harness.protocol import Channel, Frame
 from harness.worker.kinds import find_kind
+from harness.worker.notes import send_notes_to
 
 MAX_PAYLOAD = 2**31
 MAX_REASON = 2000
@@ -27,6 +28,7 @@ def main() -> None:
     channel = _private_channel()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     channel.send("hello")
+    send_notes_to(lambda words: channel.send("note", {"words": words[:MAX_REASON]}))
     start = channel.receive(max_payload=0)
     stage = "load"
     try:
@@ -35,7 +37,8 @@ def main() -> None:
         stage = "answer"
         while (frame := channel.receive(max_payload=MAX_PAYLOAD)).kind == "batch":
             assert frame.array is not None
-            answers = as_answers(predictor(frame.array), len(frame.array))
+            answer = predictor.cold if frame.fields.get("cold") else predictor  # type: ignore[attr-defined]
+            answers = as_answers(answer(frame.array), len(frame.array))
             channel.send("answers", {"id": frame.fields["id"]}, answers)
     except EOFError:
         return

@@ -1,8 +1,9 @@
 """Submission kinds: one file of this folder each, found by its name. A file that starts with "_" is no kind.
 
 A kind's file has `DESCRIPTION` (one line), `NEEDS_TABLES` (whether every BadNet needs its own table), `Options` (the
-keys of a table), `files` (which files of the submission those options name) and `load`. The host reads the first four,
-so that no kind may import TensorFlow or torch before `load` runs, inside the sandbox.
+keys of a table), `files` (which files of the submission those options name) and `load`; it may have `asking` (see
+`Asking`). The host reads all but `load`, so that no kind may import TensorFlow or torch before `load` runs, inside the
+sandbox.
 """
 
 import importlib
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 
 from harness.models.contracts import BadNetView, Predictor, Progress
 from harness.wording import did_you_mean
+from harness.worker.kinds._asking import Asking
 
 
 class Kind(Protocol):
@@ -40,3 +42,9 @@ def find_kind(name: str) -> Kind:
     if name not in kind_names():
         raise KeyError(f"no submission kind {name!r}; {did_you_mean(name, kind_names())}")
     return cast(Kind, importlib.import_module(f"{__name__}.{name}"))
+
+
+def asking_of(name: str, options: BaseModel) -> Asking:
+    """How the kind called `name` is to be asked with these options."""
+    asking = getattr(find_kind(name), "asking", None)
+    return asking(options) if asking else Asking()

@@ -1,0 +1,18 @@
+"""How a kind of submission is to be asked; most are asked in batches of the harness's own choice."""
+
+from typing import NamedTuple
+
+
+class Asking(NamedTuple):
+    """What a kind's `asking(options)` says; a kind without that function has these defaults."""
+
+    batch: int | None = None
+    """Images at a time; None: as the harness likes."""
+    whole: bool = False
+    """All images at once: a script that reads one file."""
+    cold: bool = False
+    """The predictor has a method `cold`, which answers each image in a new process: a sample of images goes there too."""
+    public: bool = False
+    """Answers were computed elsewhere, for the published order: nothing can be asked twice, or verified."""
+    marks: tuple[str, ...] = ()
+    """What the board shows beside the submission."""
