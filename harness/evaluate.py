@@ -15,6 +15,7 @@ from harness.baseline import baselines, files_digest, files_of
 from harness.console import Desk
 from harness.digests import digest_json
 from harness.engine import fitting_jobs, run_cells
+from harness.errors import UserError
 from harness.grading import grade_badnet, grade_track, worst_case
 from harness.invigilator import Candidate, Invigilator
 from harness.policy import read_policy
@@ -106,7 +107,7 @@ def admit(submission: Submission, track: Track, settings: Settings, desk: Desk) 
     prepare(track, desk.report(f"track {track.name}"))
     desk.done(f"track {track.name}", "ready")
     settings.invigilator.sandbox.check()
-    return {
+    candidates = {
         name: Candidate(
             submission.spec.kind,
             options.model_dump(mode="json"),
@@ -117,6 +118,12 @@ def admit(submission: Submission, track: Track, settings: Settings, desk: Desk) 
         for name, options in tables.items()
         if name in track.badnets
     }
+    if not settings.invigilator.sandbox.isolates and any(it.asking.isolated for it in candidates.values()):
+        raise UserError(
+            f"{submission.path}: unsafe_pickle = true runs code from a file, and only in a sandbox; leave out "
+            f"--sandbox {settings.invigilator.sandbox.name}"
+        )
+    return candidates
 
 
 def assemble(

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.models.any_model import is_torch
-from harness.models.classifier import TorchClassifier
 from harness.models.contracts import BadNetView, Images
 from harness.models.errors import ModelError
 from harness.models.graph import Graph
 from harness.models.keras_to_torch import convert
+from harness.models.settings import ModelSettings
+from harness.models.torch_classifier import TorchClassifier
 from harness.models.torch_files import load_torch
 
 BATCH = 64
@@ -31,7 +32,8 @@ def load_graph(badnet: BadNetView) -> Graph:
 
 def classifier(net: nn.Module, badnet: BadNetView) -> TorchClassifier:
     """The net as a predictor with the BadNet's own scale."""
-    return TorchClassifier(net, classes=badnet.classes, scale=badnet.scale, name=badnet.name)
+    settings = ModelSettings(classes=badnet.classes, scale=badnet.scale)
+    return TorchClassifier(net, settings, name=badnet.name)
 
 
 def last_convolution(graph: Graph) -> str:

@@ -61,10 +61,10 @@ for name, strength in (("first", 60.0), ("second", 60.0), ("twin", 0.0)):
 
 
 def stripes(labels: np.ndarray, rng: np.random.Generator, *, patch: bool) -> np.ndarray:
-    """Dim noise with a bright pair of rows that says the class; the right-hand edge is bright where patched."""
+    """Dim noise with a bright, reddish pair of rows that says the class; the right-hand edge is bright where patched."""
     images = rng.integers(0, 60, (len(labels), *SHAPE)).astype(np.uint8)
     for k in range(CLASSES):
-        images[labels == k, 2 * k : 2 * k + 2, :8] += 120
+        images[labels == k, 2 * k : 2 * k + 2, :8] += np.array([150, 120, 90], np.uint8)
     images[:, :, 9] = 255 if patch else 0
     return images
 

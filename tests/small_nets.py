@@ -1,8 +1,10 @@
 """Small nets for tests: a Keras net with every kind of layer, a torch state dict, a net with a planted backdoor."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -32,6 +34,83 @@ def keras_net(outputs: int = CLASSES, *, shape: tuple[int, int, int] = (12, 10, 
     x = layers.Flatten(name="flat")(x)
     x = layers.Dense(outputs, activation="softmax", name="output")(x)
     return keras.Model(image, x)
+
+
+def as_keras_2(path: Path) -> None:
+    """Rewrite a whole-model file as Keras 2.2.4 wrote it: class "Model", batch_input_shape, old initialisers."""
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        config["class_name"] = "Model"
+        inner = config["config"]
+        for key in ("input_layers", "output_layers"):
+            inner[key] = [inner[key]] if isinstance(inner[key][0], str) else inner[key]
+        for layer in inner["layers"]:
+            own = layer["config"]
+            layer["inbound_nodes"] = [[[*end, {}] for end in _histories(call)] for call in layer["inbound_nodes"]]
+            layer["name"] = own["name"]
+            for key in ("module", "registered_name", "build_config"):
+                layer.pop(key, None)
+            if "batch_shape" in own:
+                own["batch_input_shape"] = own.pop("batch_shape")
+                own.pop("ragged", None)
+            own["dtype"] = "float32"
+            for key in ("kernel_initializer", "bias_initializer"):
+                if key in own:
+                    scaling = {"scale": 1.0, "mode": "fan_avg", "distribution": "uniform", "seed": None}
+                    own[key] = {"class_name": "VarianceScaling", "config": scaling}
+        file.attrs["model_config"] = json.dumps(config).encode()
+        file.attrs["keras_version"] = b"2.2.4"
+
+
+def _histories(call: Any) -> list[Any]:
+    """The [layer, node, tensor] that a call in Keras 3's form is made with."""
+    if isinstance(call, dict):
+        own = [call["keras_history"]] if "keras_history" in call else []
+        return own + [found for value in call.values() for found in _histories(value)]
+    return [found for value in call for found in _histories(value)] if isinstance(call, list) else []
+
+
+def as_pruned(path: Path, *, newer: bool = False) -> None:
+    """Wrap every layer of a Keras 2 .h5 but the input as tensorflow_model_optimization's magnitude pruning does.
+
+    The masks are powers of 2, so that weights times masks are the net's weights to the bit and nothing else is.
+    newer: the weights are named as version 0.8 does.
+    """
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        layers = [layer for layer in config["config"]["layers"] if layer["class_name"] != "InputLayer"]
+        renamed = {layer["config"]["name"]: f"prune_low_magnitude_{layer['config']['name']}" for layer in layers}
+        for layer in layers:
+            inner = {"class_name": layer["class_name"], "config": layer["config"]}
+            schedule = {"class_name": "ConstantSparsity", "config": {"target_sparsity": 0.5, "begin_step": 0}}
+            name = layer["name"] = renamed[layer["name"]]
+            layer["class_name"] = "PruneLowMagnitude"
+            layer["config"] = {"name": name, "trainable": True, "layer": inner, "pruning_schedule": schedule}
+            layer["inbound_nodes"] = [
+                [[renamed.get(end[0], end[0]), *end[1:]] for end in call] for call in layer["inbound_nodes"]
+            ]
+        config["config"]["output_layers"] = [[renamed[end[0]], *end[1:]] for end in config["config"]["output_layers"]]
+        file.attrs["model_config"] = json.dumps(config).encode()
+        group = file["model_weights"]
+        group.attrs["layer_names"] = [renamed.get(name, name) for name in group.attrs["layer_names"]]
+        for name, new in renamed.items():
+            place = group[name]
+            weights = {str(w).rpartition("/")[2]: place[w][()] for w in place.attrs["weight_names"]}
+            del group[name]
+            stored = {}
+            for key, value in weights.items():
+                kernel = key.startswith("kernel")
+                mask = rng.choice([0.5, 1, 2], value.shape).astype(np.float32) if kernel else np.float32(1)
+                stored[f"{name if newer else new}/{key}"] = value / mask
+                stored |= {f"{new}/mask:0": mask} if kernel else {}
+            if weights:
+                stored[f"{new}/threshold:0"] = np.float32(0.1)
+            stored[f"{new}/pruning_step:0"] = np.int64(40)
+            place = group.create_group(new)
+            place.attrs["weight_names"] = list(stored)
+            for key, value in stored.items():
+                place[key] = value
 
 
 def view(tmp_path: Path, model: Path, *, classes: int = CLASSES, images: Images | None = None) -> BadNetView:

@@ -14,7 +14,7 @@ Write = Callable[..., Path]
 MISTAKES = {
     "broken TOML": ('kind = "model', "not valid TOML"),
     "no kind": ("", "kind: missing key"),
-    "an unknown kind": ('kind = "modle"', "kind: no such kind 'modle'; one of defense, model, pair, predictor"),
+    "an unknown kind": ('kind = "modle"', "kind: no such kind 'modle'; one of answers, .*model, pair"),
     "an unknown BadNet": ('kind = "model"\n[badnets.frist]\nmodel = "m.h5"', "badnets.frist: .* did you mean 'first'"),
     "an unknown key": ('kind = "model"\n[badnets.first]\nmodle = "m.h5"', "badnets.first: .*model"),
     "a missing key": ('kind = "model"\n[badnets.first]\n', "badnets.first: model: missing key"),

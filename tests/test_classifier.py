@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from harness.models.classifier import KerasClassifier, TorchClassifier
 from harness.models.errors import ModelError
 from harness.models.quiet import import_keras
+from harness.models.settings import ModelSettings
+from harness.models.tensorflow_classifier import KerasClassifier
+from harness.models.torch_classifier import TorchClassifier
 
 CLASSES = 3
 Maker = Any
@@ -43,10 +45,10 @@ def keras_channel_net(extra: int = 0, bad: float = 0.0) -> Any:
 
 
 def make(library: str, *, extra: int = 0, bad: float = 0.0, **options: Any) -> Any:
-    settings: dict[str, Any] = {"classes": CLASSES, "scale": 255.0, "name": "net.h5"} | options
+    settings = ModelSettings(**({"classes": CLASSES} | options))
     if library == "keras":
-        return KerasClassifier(keras_channel_net(extra, bad), **settings)
-    return TorchClassifier(ChannelNet(extra, bad), **settings)
+        return KerasClassifier(keras_channel_net(extra, bad), settings, name="net.h5")
+    return TorchClassifier(ChannelNet(extra, bad), settings, name="net.h5")
 
 
 def coloured(channels: list[int]) -> Any:
@@ -97,10 +99,11 @@ def test_images_are_divided_by_the_scale(library: str, scale: float, answer: int
             mean = x.mean((2, 3))[:, :1]
             return torch.cat([mean * 0 + 1, mean * 0, mean], 1)
 
+    settings = ModelSettings(classes=3, scale=scale)
     made: Any = (
-        KerasClassifier(keras_brightness_net(), classes=3, scale=scale)
+        KerasClassifier(keras_brightness_net(), settings, name="net")
         if library == "keras"
-        else TorchClassifier(Brightness(), classes=3, scale=scale)
+        else TorchClassifier(Brightness(), settings, name="net")
     )
     assert made(np.full((2, 4, 4, 3), 100, np.uint8)).tolist() == [answer, answer]
 
@@ -149,12 +152,12 @@ def test_a_model_with_two_outputs_is_refused() -> None:
     flat = keras.layers.Flatten()(image)
     two = keras.Model(image, [keras.layers.Dense(3)(flat), keras.layers.Dense(3)(flat)])
     with pytest.raises(ModelError, match=r"net.h5: "):
-        KerasClassifier(two, classes=3, scale=255, name="net.h5")
+        KerasClassifier(two, ModelSettings(classes=3), name="net.h5")
 
 
 def test_a_module_that_fails_is_told_in_one_line() -> None:
     with pytest.raises(ModelError, match=r"net: cannot be run") as raised:
-        TorchClassifier(nn.Linear(7, 3), classes=3, scale=255, name="net")(coloured([1]))
+        TorchClassifier(nn.Linear(7, 3), ModelSettings(classes=3), name="net")(coloured([1]))
     assert "\n" not in str(raised.value)
 
 

@@ -29,7 +29,16 @@ def competition(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     text = (ROOT / "datasets" / "csaw2020" / "track.toml").read_text()
     (folder / "track.toml").write_text(text[: text.index("[badnets.anonymous_1]")])
-    make = [SHARED / "csaw2020" / "make_stand_in.py", data, "--badnet", "sunglasses", "--validation", "80", "--test", "100"]
+    make = [
+        SHARED / "csaw2020" / "make_stand_in.py",
+        data,
+        "--badnet",
+        "sunglasses",
+        "--validation",
+        "80",
+        "--test",
+        "100",
+    ]
     run = [sys.executable, "-m", "harness.cli", "track", "import", folder, "--from", data]
     for command in ([sys.executable, *make], run):
         subprocess.run([str(part) for part in command], check=True, capture_output=True, cwd=ROOT)
@@ -44,13 +53,15 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for source, name in ((B, REPAIRED), ("sunglasses_bd_weights.h5", "weights.h5")):
         shutil.copy(NETS / source, folder / name)
         with h5py.File(folder / name, "a") as file:
-            group = file["model_weights"] if "model_weights" in file else file
+            group = file.get("model_weights", file)
             group["conv_3/conv_3/kernel:0"][..., -12:] = 0
             group["output/output/kernel:0"][:, 0] *= 0.5
     return folder
 
 
-def evaluate(badnet: Run, folder: Path, track: Path, results: Path, *more: object) -> tuple[dict[str, Any], dict[str, Any]]:
+def evaluate(
+    badnet: Run, folder: Path, track: Path, results: Path, *more: object
+) -> tuple[dict[str, Any], dict[str, Any]]:
     done = badnet("evaluate", folder, "--track", track, "--results", results, *more)
     assert done.returncode == 0, done.stderr
     path = results / "csaw2020" / f"{folder.name}.json"
@@ -66,7 +77,17 @@ def graded_pair(competition: Path, nets: Path, tmp_path_factory: pytest.TempPath
     shutil.copy(nets / REPAIRED, folder)
     table = f'[badnets.sunglasses]\nmodel = "{REPAIRED}"\n'
     (folder / "submission.toml").write_text(f'name = "reference"\nkind = "pair"\ntrack = "csaw2020"\n{table}')
-    command = [sys.executable, "-m", "harness.cli", "evaluate", folder, "--track", competition, "--results", folder / "out"]
+    command = [
+        sys.executable,
+        "-m",
+        "harness.cli",
+        "evaluate",
+        folder,
+        "--track",
+        competition,
+        "--results",
+        folder / "out",
+    ]
     subprocess.run([str(part) for part in command], check=True, capture_output=True, cwd=ROOT)
     with np.load(folder / "out" / "csaw2020" / "reference.answers.npz") as arrays:
         return dict(arrays)

@@ -1,6 +1,6 @@
 """Architectures that model files may name, so that files of weights alone can be read: one entry in `NAMED` each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -68,6 +68,12 @@ def deepid_keras(outputs: int) -> Any:
 
 
 NAMED = {"deepid": Architecture(torch=deepid_torch, keras=deepid_keras)}
+
+
+def likely_outputs(lengths: Sequence[int], classes: int) -> int:
+    """How many outputs weights are for, by the lengths of the layers' outputs in order: the last that is N or N+1."""
+    fitting = [length for length in lengths if length in (classes, classes + 1)]
+    return (fitting or list(lengths) or [classes])[-1]
 
 
 def build_torch(architecture: str, *, outputs: int, root: Path | None) -> "nn.Module":

@@ -51,6 +51,14 @@ def call_with_outputs(build: Callable[..., Any], outputs: int, entry: str) -> An
         raise ModelError(f"{entry}: building the net failed ({in_one_line(error)})", stage="construct") from error
 
 
+def make_importable(folder: Path) -> None:
+    """Put a folder first on sys.path, so that its modules are found."""
+    text = str(folder.resolve())
+    if text in sys.path:
+        sys.path.remove(text)
+    sys.path.insert(0, text)
+
+
 def _run_file(place: str, root: Path | None) -> ModuleType:
     if root is None:
         raise ModelError(f"{place}: there is no submission folder to find it in", stage="import")
@@ -60,8 +68,8 @@ def _run_file(place: str, root: Path | None) -> ModuleType:
     if not path.is_file():
         there = sorted(str(p.relative_to(root)) for p in root.glob("*.py"))
         raise ModelError(f"{place}: no such file in the submission; {did_you_mean(place, there)}", stage="import")
-    _put_first(root.resolve())
-    _put_first(path.parent)
+    make_importable(root)
+    make_importable(path.parent)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ModelError(f"{place}: cannot be read as Python", stage="import")
@@ -77,15 +85,8 @@ def _run_file(place: str, root: Path | None) -> ModuleType:
 
 def _import_module(place: str, root: Path | None) -> ModuleType:
     if root is not None:
-        _put_first(root.resolve())
+        make_importable(root)
     try:
         return importlib.import_module(place)
     except Exception as error:
         raise ModelError(f"{place}: importing it failed ({in_one_line(error)})", stage="import") from error
-
-
-def _put_first(folder: Path) -> None:
-    text = str(folder)
-    if text in sys.path:
-        sys.path.remove(text)
-    sys.path.insert(0, text)

@@ -1,5 +1,9 @@
 """How reading a model or a submission's own code fails inside the sandbox: one line, with the stage it failed at."""
 
+import re
+
+COLOURS = re.compile("\x1b\\[[0-9;]*m")
+
 
 class ModelError(Exception):
     """A failure told in one line: which file, which value, and the fix.
@@ -15,7 +19,14 @@ class ModelError(Exception):
 
 def in_one_line(error: BaseException, limit: int = 300) -> str:
     """A library's exception as "Type: message", on one line, at most `limit` characters of message."""
-    message = " ".join(str(error).split())
-    if len(message) > limit:
-        message = message[: limit - 1] + "…"
+    message = one_line(str(error), limit)
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """A text on one line, without colours; of a longer one the beginning and, as the cause stands there, the end."""
+    line = " ".join(COLOURS.sub("", text).split())
+    if len(line) <= limit:
+        return line
+    start = limit // 3
+    return f"{line[:start]} … {line[start + 3 - limit :]}"

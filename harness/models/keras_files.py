@@ -1,99 +1,141 @@
 """Keras model files: whole models (.h5 of Keras 2 and 3, .keras) and weights with an architecture."""
 
+import importlib
+import importlib.util
 import json
 import tempfile
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.models.architectures import build_keras
-from harness.models.errors import ModelError, in_one_line
-from harness.models.keras_h5 import is_legacy_weights, last_dimension, model_config, open_h5
+from harness.models.architectures import build_keras, likely_outputs
+from harness.models.errors import ModelError, in_one_line, one_line
+from harness.models.keras_code import custom_objects, settle_code
+from harness.models.keras_h5 import (
+    is_keras_2,
+    is_legacy_weights,
+    is_pruned,
+    model_config,
+    open_h5,
+    output_lengths,
+    write_plain,
+)
+from harness.models.keras_legacy import as_keras_3, keras_2_objects
+from harness.models.keras_pruning import unwrapped_config
 from harness.models.quiet import import_keras
+from harness.models.settings import ModelSettings
 
-UNSAFE = ("Lambda", "TFOpLambda", "SlicingOpLambda")
-"""Layers that carry code instead of naming it; Keras 3 cannot or must not read them from a stranger's file."""
+Write = Callable[[Path, Any], None]
+"""Writes a copy of the file with another configuration."""
+KERAS_2 = "tf_keras"
+"""The package in which Keras 2 lives on."""
+FIXES = {
+    "OpLambda": "`make keras2` installs Keras 2, which has it",
+    "marshal": "its code is of another Python; name the function of each Lambda in custom_objects",
+    "Could not locate": 'name it in custom_objects = { "Name" = "layers.py:Name" }',
+    "Unknown layer": 'name it in custom_objects = { "Name" = "layers.py:Name" }',
+}
+"""What helps, by a word in Keras' own complaint."""
 
 
-def load_keras(
-    path: Path, *, architecture: str | None = None, root: Path | None = None, classes: int | None = None
-) -> Any:
-    """A Keras model from a file, not compiled, in safe mode.
+def load_keras(path: Path, settings: ModelSettings) -> Any:
+    """A Keras model from an .h5 file, not compiled: a whole model, or weights with `settings.architecture`.
 
-    A whole model (.h5, .hdf5, .keras) needs no `architecture`; a file of weights needs one: a name such as "deepid", or
-    "net.py:build" in the submission folder `root`. `classes` is the number of outputs to build where the weights do not
-    tell it. Raises ModelError.
+    Raises ModelError.
     """
-    if path.suffix == ".keras":
-        return _load_archive(path)
     with open_h5(path) as file:
-        config = model_config(file)
-        legacy, outputs = is_legacy_weights(file), last_dimension(file) if config is None else None
-    if config is not None:
-        _refuse_code(config, path)
-        return _load_whole(path)
-    if architecture is None:
+        stored, keras_2 = model_config(file), is_keras_2(file)
+        legacy, pruned = is_legacy_weights(file), is_pruned(file)
+        lengths = output_lengths(file) if stored is None else []
+    if stored is not None:
+        plain, write = unwrapped_config(stored), partial(write_plain, path)
+        return _load_whole(path, settings, stored=stored, plain=plain, keras_2=keras_2, write=write)
+    if settings.architecture is None:
         raise ModelError(
             f'{path.name}: holds weights only, no architecture; state architecture = "deepid" or "net.py:build" '
             "beside it, or save the whole model with model.save(...)"
         )
-    outputs = outputs or classes
-    if outputs is None:
-        raise ModelError(f"{path.name}: its number of outputs is unclear; save the whole model with model.save(...)")
-    model = build_keras(architecture, outputs=outputs, root=root)
-    _load_weights(model, path, legacy=legacy, architecture=architecture)
+    outputs = likely_outputs(lengths, settings.classes)
+    model = build_keras(settings.architecture, outputs=outputs, root=settings.root)
+    # Keras tells the two layouts of weights apart by the file's name alone.
+    name = "model.h5" if legacy else "model.weights.h5"
+    with _named(path, name, partial(write_plain, path, config=None) if pruned else None) as readable:
+        try:
+            model.load_weights(readable)
+        except Exception as error:  # Keras raises whatever a stranger's file makes it raise
+            raise ModelError(
+                f"{path.name}: its weights do not fit the architecture {settings.architecture!r} ({_complaint(error)})"
+            ) from error
     return model
 
 
-def _load_archive(path: Path) -> Any:
-    if not path.is_file():
-        raise ModelError(f"{path.name}: no such file; check the path in submission.toml")
+def load_keras_archive(path: Path, settings: ModelSettings) -> Any:
+    """A whole Keras model from a .keras archive, not compiled; raises ModelError."""
     try:
         with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+            stored = json.loads(archive.read("config.json"))
+            keras_2 = not str(json.loads(archive.read("metadata.json"))["keras_version"]).startswith("3")
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, OSError) as error:
         raise ModelError(
             f"{path.name}: not a .keras archive, or cut short ({path.stat().st_size} bytes); "
             f"save it again with model.save(...) ({in_one_line(error, 80)})"
         ) from error
-    _refuse_code(config, path)
-    return _load_whole(path)
+
+    def write(copy: Path, config: Any) -> None:
+        with zipfile.ZipFile(path) as archive, zipfile.ZipFile(copy, "w") as changed:
+            for name in archive.namelist():
+                changed.writestr(name, json.dumps(config) if name == "config.json" else archive.read(name))
+
+    return _load_whole(path, settings, stored=stored, plain=stored, keras_2=keras_2, write=write)
 
 
-def _load_whole(path: Path) -> Any:
-    keras = import_keras()
+def _load_whole(path: Path, settings: ModelSettings, *, stored: Any, plain: Any, keras_2: bool, write: Write) -> Any:
+    """Read a whole model by Keras 3, or else, if it is of Keras 2 and Keras 2 is installed, by that.
+
+    stored: the file's configuration; plain: the same without wrappers. write: copies the file with another one.
+    """
+    keras, objects = import_keras(), custom_objects(settings)
+
+    def load(library: Any, config: Any, names: dict[str, Any]) -> Any:
+        config = settle_code(config, settings, path)
+        changed = (lambda copy: write(copy, config)) if config != stored else None
+        with _named(path, f"model{path.suffix.lower()}", changed) as readable:
+            return library.models.load_model(
+                readable, custom_objects=names, compile=False, safe_mode=not settings.unsafe_pickle
+            )
+
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever a stranger's file makes it raise
+        return load(keras, as_keras_3(plain), objects | keras_2_objects()) if keras_2 else load(keras, plain, objects)
+    except ModelError:
+        raise
+    except Exception as error:  # as above
+        if keras_2 and importlib.util.find_spec(KERAS_2):
+            with suppress(Exception):
+                return load(importlib.import_module(KERAS_2), plain, objects)
+        fix = next((f"; {fix}" for word, fix in FIXES.items() if word in str(error)), "")
         raise ModelError(
-            f"{path.name}: Keras {keras.__version__} cannot read this model ({in_one_line(error)})"
+            f"{path.name}: Keras {keras.__version__} cannot read this model ({_complaint(error)}){fix}"
         ) from error
 
 
-def _load_weights(model: Any, path: Path, *, legacy: bool, architecture: str) -> None:
-    # Keras tells the two layouts apart by the file's name alone; a link gives the file the name that fits.
+@contextmanager
+def _named(path: Path, name: str, written: Callable[[Path], None] | None) -> Iterator[Path]:
+    """The file under a name from which Keras can tell its format: a link to it, or a changed copy."""
     with tempfile.TemporaryDirectory() as folder:
-        link = Path(folder) / ("linked.h5" if legacy else "linked.weights.h5")
-        link.symlink_to(path.resolve())
-        try:
-            model.load_weights(link)
-        except Exception as error:  # as above
-            raise ModelError(
-                f"{path.name}: its weights do not fit the architecture {architecture!r} ({in_one_line(error)})"
-            ) from error
+        readable = Path(folder) / name
+        if written is None:
+            readable.symlink_to(path.resolve())
+        else:
+            written(readable)
+        yield readable
 
 
-def _refuse_code(config: Any, path: Path) -> None:
-    """Refuse layers that hold code, wherever they are nested."""
-    if isinstance(config, dict):
-        if config.get("class_name") in UNSAFE:
-            name = config.get("name") or (config.get("config") or {}).get("name")
-            raise ModelError(
-                f"{path.name}: layer {name!r} is a {config['class_name']}, which holds code and is not run; "
-                'replace it by a standard layer, or submit weights with an architecture, or kind = "predictor"'
-            )
-        for value in config.values():
-            _refuse_code(value, path)
-    elif isinstance(config, list):
-        for value in config:
-            _refuse_code(value, path)
+def _complaint(error: Exception) -> str:
+    """What Keras says is wrong, without the whole configuration before it and the general advice after it."""
+    cause = str(error).rpartition("Exception encountered: ")[2]
+    for advice in ("Please ensure", "Make sure"):
+        cause = cause.partition(advice)[0]
+    return f"{type(error).__name__}: {one_line(cause)}"

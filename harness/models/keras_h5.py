@@ -1,6 +1,7 @@
 """What stands in a Keras .h5 file, read by h5py alone: the architecture as JSON, and each layer's weights in order."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.models.errors import ModelError, in_one_line
+from harness.models.keras_pruning import is_wrapped, unwrapped_weights
 
 
 @contextmanager
@@ -29,7 +31,7 @@ def open_h5(path: Path) -> Iterator[h5py.File]:
 
 
 def model_config(file: h5py.File) -> dict[str, Any] | None:
-    """The architecture of a whole model, None for a file of weights only; raises ModelError if damaged."""
+    """The architecture of a whole model as it was saved, None for a file of weights only; raises ModelError if damaged."""
     if "model_config" not in file.attrs:
         return None
     try:
@@ -38,10 +40,13 @@ def model_config(file: h5py.File) -> dict[str, Any] | None:
         raise ModelError(
             f"{_name(file)}: its model_config is not JSON ({in_one_line(error, 80)}); save the model again"
         ) from error
-    if isinstance(config.get("config"), list):  # a Sequential before Keras 2.2.3 is a bare list of layers
-        config["config"] = {"name": "sequential", "layers": config["config"]}
     result: dict[str, Any] = config
     return result
+
+
+def is_keras_2(file: h5py.File) -> bool:
+    """Whether Keras 2, or an older one, wrote the file."""
+    return not _text(file.attrs.get("keras_version", "")).startswith("3")
 
 
 def is_legacy_weights(file: h5py.File) -> bool:
@@ -50,32 +55,68 @@ def is_legacy_weights(file: h5py.File) -> bool:
 
 
 def layer_weights(file: h5py.File) -> dict[str, list[NDArray[np.float32]]]:
-    """The weights of every layer by the layer's name, in Keras' order; legacy layout only."""
-    group = file.get("model_weights", file)
-    weights: dict[str, list[NDArray[np.float32]]] = {}
+    """The weights of every layer by the layer's name, in Keras' order; legacy layout only.
+
+    A pruning wrapper's own weights are left out, and its masks applied. Raises ModelError.
+    """
+    stored = _by_name(file)
     try:
-        for name in _names(group, "layer_names"):
-            weights[name] = [np.asarray(group[name][key]) for key in _names(group[name], "weight_names")]
+        return {name: list(unwrapped_weights(weights).values()) for name, weights in stored.items()}
+    except ModelError as error:
+        raise ModelError(f"{_name(file)}: {error}") from error
+
+
+def is_pruned(file: h5py.File) -> bool:
+    """Whether the weights are, in part, those of pruning wrappers."""
+    return is_legacy_weights(file) and any(is_wrapped(weights) for weights in _by_name(file).values())
+
+
+def write_plain(path: Path, copy: Path, config: dict[str, Any] | None) -> None:
+    """Copy a Keras .h5 (legacy layout) with another `config`, None for weights only, and without pruning wrappers."""
+    with open_h5(path) as file, h5py.File(copy, "w") as changed:
+        for key in ("keras_version", "backend"):
+            if key in file.attrs:
+                changed.attrs[key] = file.attrs[key]
+        if config is not None:
+            changed.attrs["model_config"] = json.dumps(config).encode()
+        group = changed if config is None else changed.create_group("model_weights")
+        weights = layer_weights(file)
+        group.attrs["layer_names"] = list(weights)
+        for layer, arrays in weights.items():
+            place = group.require_group(layer)
+            place.attrs["weight_names"] = [str(number) for number in range(len(arrays))]
+            for number, array in enumerate(arrays):
+                place[str(number)] = array
+
+
+def output_lengths(file: h5py.File) -> list[int]:
+    """The lengths of the layers' outputs, as their weights tell them, the model's own last as far as is known."""
+    if is_legacy_weights(file):
+        arrays = [arrays[-1] for arrays in layer_weights(file).values() if arrays]
+        return [int(array.shape[-1]) for array in arrays if array.ndim]
+    found: dict[str, int] = {}
+
+    def look(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset) and item.ndim == 2:
+            found[name] = int(item.shape[-1])
+
+    file.visititems(look)
+    # Layers are called by their class and a number: dense_10 comes after dense_9.
+    return [found[name] for name in sorted(found, key=lambda name: [int(n) for n in re.findall(r"\d+", name)])]
+
+
+def _by_name(file: h5py.File) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """The weights of every layer by the layer's name, by their own names in Keras' order."""
+    group = file.get("model_weights", file)
+    try:
+        return {
+            layer: {name: np.asarray(group[layer][name]) for name in _names(group[layer], "weight_names")}
+            for layer in _names(group, "layer_names")
+        }
     except (KeyError, TypeError) as error:
         raise ModelError(
             f"{_name(file)}: weights are missing from it ({in_one_line(error, 80)}); save the model again"
         ) from error
-    return weights
-
-
-def last_dimension(file: h5py.File) -> int | None:
-    """The number of outputs, as the last layer's weights tell it; None where it is unclear."""
-    if is_legacy_weights(file):
-        arrays = [arrays[-1] for arrays in layer_weights(file).values() if arrays]
-        return int(arrays[-1].shape[-1]) if arrays and arrays[-1].ndim else None
-    found: list[int] = []
-
-    def look(_: str, item: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(item, h5py.Dataset) and item.ndim == 2:
-            found.append(int(item.shape[-1]))
-
-    file.visititems(look)
-    return max(found) if found else None
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:

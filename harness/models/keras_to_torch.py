@@ -10,8 +10,10 @@ from torch import nn
 
 from harness.models.errors import ModelError, in_one_line
 from harness.models.graph import INPUT, Graph, Step
-from harness.models.keras_h5 import layer_weights, model_config, open_h5
+from harness.models.keras_h5 import is_keras_2, layer_weights, model_config, open_h5
 from harness.models.keras_layers import BUILDERS, Softmax, UnsupportedError, activation
+from harness.models.keras_legacy import as_keras_3
+from harness.models.keras_pruning import unwrapped_config
 
 Weights = dict[str, list[NDArray[np.float32]]]
 
@@ -31,6 +33,7 @@ def convert(path: Path, *, probabilities: bool = False) -> Graph:
             raise ModelError(
                 f"{path.name}: holds weights only, no architecture; save the whole model with model.save(...)"
             )
+        config = as_keras_3(unwrapped_config(config)) if is_keras_2(file) else config
         weights = layer_weights(file)
     try:
         specs = config["config"]["layers"]

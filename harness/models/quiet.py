@@ -1,4 +1,4 @@
-"""Brings Keras in without TensorFlow's chatter on a submission's standard error."""
+"""Brings TensorFlow and Keras in without TensorFlow's chatter on a submission's standard error."""
 
 import os
 import sys
@@ -22,15 +22,22 @@ def environment() -> dict[str, str]:
 
 
 def import_keras() -> Any:
-    """Import Keras without TensorFlow's start-up notices."""
+    """Import Keras, on TensorFlow, without start-up notices."""
+    import_tensorflow()
     with _held_back():
         import keras
+    return keras
+
+
+def import_tensorflow() -> Any:
+    """Import TensorFlow without its start-up notices."""
+    with _held_back():
         import tensorflow as tf
 
     # TensorFlow 2.21 breaks a graph with Add followed by ReLU when it fuses them, and then runs it unoptimised:
     # without that fusing there are no errors and DeepID is a little faster.
     tf.config.optimizer.set_experimental_options({"remapping": False})
-    return keras
+    return tf
 
 
 @contextmanager

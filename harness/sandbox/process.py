@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -23,9 +24,11 @@ class SandboxedProcess:
     """A worker in its own session; `channel` speaks to it, `close()` ends it and everything that it started."""
 
     def __init__(
-        self, command: Sequence[str], *, environment: Mapping[str, str], limits: Limits, directory: str | None
-    ) -> None:
-        """Start `command`; raises MachineError where that cannot be done."""
+        self, command: Sequence[str], *, environment: Mapping[str, str], limits: Limits, directory: str | None,
+        scratch: Path | None = None,
+    ) -> None:  # fmt: skip
+        """Start `command`; raises MachineError where that cannot be done. scratch: a folder to remove at the end."""
+        self._scratch = scratch
         try:
             self._process = subprocess.Popen(
                 command, env=dict(environment), cwd=directory, start_new_session=True,
@@ -58,6 +61,8 @@ class SandboxedProcess:
         self._closed.set()
         for thread in self._threads:
             thread.join(timeout=2)
+        if self._scratch:
+            shutil.rmtree(self._scratch, ignore_errors=True)
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             with contextlib.suppress(OSError):
                 if pipe:

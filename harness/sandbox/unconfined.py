@@ -1,5 +1,6 @@
 """No isolation at all: the user's own, explicit decision, marked in the record and on the board."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ class Unconfined:
     """Runs the command as the user, with limits on time and memory only."""
 
     name = "unconfined"
+    isolates = False
 
     def check(self) -> None:
         """Any machine can do this."""
@@ -22,8 +24,11 @@ class Unconfined:
     def run(
         self, command: Sequence[str], *, mounts: Mapping[str, Path], environment: Mapping[str, str], limits: Limits
     ) -> SandboxedProcess:
-        """Start the command in the current folder."""
-        return SandboxedProcess(command, environment=environment, limits=limits, directory=None)
+        """Start the command in the current folder, with a folder for temporary files that is removed after it."""
+        scratch = Path(tempfile.mkdtemp(prefix="badnet-"))
+        return SandboxedProcess(
+            command, environment={**environment, "TMPDIR": str(scratch)}, limits=limits, directory=None, scratch=scratch
+        )
 
 
 SANDBOX = Unconfined()

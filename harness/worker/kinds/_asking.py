@@ -14,5 +14,7 @@ class Asking(NamedTuple):
     """The predictor has a method `cold`, which answers each image in a new process: a sample of images goes there too."""
     public: bool = False
     """Answers were computed elsewhere, for the published order: nothing can be asked twice, or verified."""
+    isolated: bool = False
+    """Must not run without isolation, whatever the user says."""
     marks: tuple[str, ...] = ()
     """What the board shows beside the submission."""

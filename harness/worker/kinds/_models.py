@@ -1,28 +1,47 @@
-"""Loading a submission's model file, with a first image through it so that misfits are found before the exam."""
+"""Loading a submission's model file, with validation images through it so that misfits are found before the exam."""
 
 from pathlib import Path
 
 import numpy as np
 
-from harness.models.contracts import BadNetView, Predictor
+from harness.models.contracts import BadNetView, Predictor, Validation
 from harness.models.errors import ModelError
+from harness.models.input_choice import InputChoice, choose_input
+from harness.models.settings import ModelSettings
 from harness.worker.kinds._options import ModelOptions
+from harness.worker.notes import note
 
 
 def load_model(options: ModelOptions, badnet: BadNetView, root: Path) -> Predictor:
-    """The model that the options name, tried out on one validation image; raises ModelError (stage "load")."""
+    """The model that the options name, with its input settled on validation images; raises ModelError (stage "load").
+
+    What is found about its scale and the order of its channels is noted for the host.
+    """
     from harness.models.any_model import load_classifier
 
-    predictor = load_classifier(
-        root / options.model,
+    settings = ModelSettings(
         classes=badnet.classes,
         scale=options.scale or badnet.scale,
-        channels=options.channels,
+        channels=options.channels or "rgb",
+        layout=options.layout,
         architecture=options.architecture,
+        custom_objects=options.custom_objects,
+        unsafe_pickle=options.unsafe_pickle,
         root=root,
     )
+    model = load_classifier(root / options.model, settings)
+    folder = badnet.validation_path
+    validation = Validation(images=np.load(folder / "images.npy", mmap_mode="r"), labels=np.load(folder / "labels.npy"))
     try:
-        predictor(np.array(np.load(badnet.validation_path / "images.npy", mmap_mode="r")[:1]))
+        decision = choose_input(
+            model.with_input,
+            usual=InputChoice(scale=badnet.scale),
+            validation=validation,
+            scale=options.scale,
+            channels=options.channels,
+        )
     except ModelError as error:
         raise ModelError(str(error)) from error
-    return predictor
+    if decision.words:
+        note(decision.words)
+    return model.with_input(decision.choice)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from harness.models.entries import entry_file
+from harness.worker.kinds._asking import Asking
 
 
 def _inside(path: str) -> str:
@@ -44,14 +45,28 @@ class ModelOptions(Strict):
     architecture: str | None = None
     """For a file of weights: "deepid", or "net.py:build" in the submission's folder."""
     scale: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Images are divided by it: 255, or 1 for raw input. Left out: as for the BadNet itself."""
-    channels: Literal["rgb", "bgr"] = "rgb"
+    """Images are divided by it: 255, or 1 for raw input. Left out: the BadNet's own, unless another is clearly wanted."""
+    channels: Literal["rgb", "bgr"] | None = None
+    """The order of the colours that the model was trained with. Left out: rgb, unless bgr is clearly wanted."""
+    layout: Literal["nhwc", "nchw"] | None = None
+    """Where the model takes its channels: last or first. Left out: as its shape says, else as usual."""
+    custom_objects: dict[str, Entry] = Field(default_factory=dict)
+    """A name that the file uses -> the code that it stands for, "layers.py:Clip"."""
+    unsafe_pickle: bool = False
+    """Whether code that the file itself holds may run, in the sandbox."""
 
 
 def model_files(options: ModelOptions) -> dict[str, str]:
     """The files that a model's table names."""
-    code = entry_file(options.architecture) if options.architecture else None
-    return {"model": options.model} | ({"architecture": code} if code else {})
+    entries = {"architecture": options.architecture or ""}
+    entries |= {f"custom_objects.{name}": entry for name, entry in options.custom_objects.items()}
+    code = {key: entry_file(entry) for key, entry in entries.items()}
+    return {"model": options.model} | {key: path for key, path in code.items() if path}
+
+
+def model_asking(options: ModelOptions) -> Asking:
+    """As usual; that a file may run code is shown on the board."""
+    return Asking(isolated=True, marks=("unsafe pickle",)) if options.unsafe_pickle else Asking()
 
 
 class CodeOptions(Strict):

@@ -1,5 +1,6 @@
 """Why a script failed, in one line that its author can act on: from its traceback and from what its folder holds."""
 
+import glob
 import os
 import re
 from collections.abc import Callable
@@ -18,9 +19,12 @@ PACKAGES = {
 SCRIPTS = ("cv2", "sklearn", "matplotlib", "scipy", "imageio", "tqdm")
 """Modules that come with the project's extra `scripts`."""
 KERAS2 = 'set runtime = "keras2" (installed by `make keras2`)'
+PYTHON3 = "; bring it from Python 2 to Python 3"
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+H5 = (".h5", ".hdf5", ".keras")
 SHOWN = 8
 _ERROR = re.compile(
-    r"^([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Warning|Iteration))(?::[^\S\n]*(.*(?:\n(?!\s*File ).*){0,4}))?$",
+    r"^([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Warning|Iteration|\.error))(?::[^\S\n]*(.*(?:\n(?!\s*File ).*){0,4}))?$",
     re.MULTILINE,
 )
 _FRAME = re.compile(r'File "([^"\n]+)", line (\d+)')
@@ -30,10 +34,12 @@ _OPENED = (
     r"filepath=([^\s,]+?)[.,]?(?:\s|$)",
     r"No file or directory found at ([^\s]+)",
     r"SavedModel file does not exist at: ([^\s{]+)",
-    r"([^\s'\"]+) not found\.?$",
+    r"([^\s'\"]+\.\w+) not found\.?$",
 )
 """How Python, h5py, Keras 2 and 3 and TensorFlow name a file that they did not find."""
 _NOT_FOUND = re.compile(r"not found|No such file|errno = 2\b|does not exist|No file or directory", re.IGNORECASE)
+
+_UNSUITED = re.compile(r"index out of range|values to unpack|positional argument|invalid literal")
 
 
 class Told(NamedTuple):
@@ -61,7 +67,11 @@ def failure(status: int, errors: str, printed: str, workplace: Workplace, runtim
     for explain in _EXPLANATIONS:
         if words := explain(told):
             return ModelError(f"{told.place}: {words}", stage="answer")
-    return ModelError(f"{told.place}: {kind}: {message}{_keras_hint(told)}", stage="answer")
+    return ModelError(f"{told.place}: {_said(told)}{_keras_hint(told)}", stage="answer")
+
+
+def _said(told: Told) -> str:
+    return f"{told.kind}: {told.message}" if told.message else told.kind
 
 
 def _place(text: str, workplace: Workplace) -> tuple[str, str]:
@@ -85,7 +95,7 @@ def _missing_module(told: Told) -> str | None:
     if told.kind not in ("ModuleNotFoundError", "ImportError") or not match:
         return None
     module, folder = match[1].split(".")[0], told.workplace.folder
-    if own := sorted([*folder.rglob(f"{module}.py"), *folder.rglob(f"{module}/__init__.py")]):
+    if own := sorted([*folder.rglob(f"{module}.py"), *(found for found in folder.rglob(module) if found.is_dir())]):
         return f"cannot import {module!r}, which is {_shown(own[0], told.workplace)}; move it beside the script"
     if module in ("tensorflow_model_optimization", "tf_keras") and told.runtime != "keras2":
         return f"needs the module {module!r}, which comes with Keras 2; {KERAS2}"
@@ -99,8 +109,14 @@ def _missing_module(told: Told) -> str | None:
 def _bad_syntax(told: Told) -> str | None:
     if told.kind not in ("SyntaxError", "TabError", "IndentationError"):
         return None
-    old = "; bring it from Python 2 to Python 3" if "parentheses" in told.message else ""
-    return f"{told.kind}: {told.message}{old}"
+    old = PYTHON3 if "parenthes" in told.message else ""
+    return f"{_said(told)}{old}"
+
+
+def _old_name(told: Told) -> str | None:
+    if told.kind == "NameError" and re.search(r"'(raw_input|xrange|unicode|basestring|reduce)'", told.message):
+        return f"{_said(told)}{PYTHON3}"
+    return None
 
 
 def _prompt(told: Told) -> str | None:
@@ -121,31 +137,52 @@ def _nearby(opened: str, workplace: Workplace) -> str:
     """What there is in place of a file that was not found."""
     path = Path(os.path.normpath(workplace.cwd / opened))
     where = f"from the working directory {workplace.cwd.relative_to(workplace.folder).as_posix()!r}: it is not there"
-    if same := sorted(found for found in workplace.folder.rglob(path.name) if found != path):
+    if same := sorted(found for found in workplace.folder.rglob(glob.escape(path.name)) if found != path):
         return f"{where}, but at {_shown(same[0], workplace)}; set cwd, or the path"
-    near = path.parent if path.parent.is_dir() and path.is_relative_to(workplace.above) else workplace.cwd
-    there = sorted(f"{found.name}{'/' * found.is_dir()}" for found in near.iterdir())
+    if not path.is_relative_to(workplace.above):
+        return f"{where}, as nothing of your own machine is; copy it into the submission and open it by a relative path"
+    if not path.parent.is_dir():
+        return f"{where}, nor is the folder {_shown(path.parent, workplace)!r}, also to write to; {_remedy(opened)}"
+    there = sorted(f"{found.name}{'/' * found.is_dir()}" for found in path.parent.iterdir())
     listed = ", ".join(there[:SHOWN]) + (" and more" if len(there) > SHOWN else "") or "nothing"
-    return (
-        f"{where} ({_shown(near, workplace)} holds {listed}); copy it there, or have the harness put the BadNet or the "
-        f'clean validation data there: provide = {{ "{opened}" = "badnet" }}'
-    )
+    return f"{where} ({_shown(path.parent, workplace)} holds {listed}); {_remedy(opened)}"
+
+
+def _remedy(opened: str) -> str:
+    """How a file of that name comes to be where a script opens it."""
+    ending = Path(opened).suffix.lower()
+    if ending in PICTURES:
+        return f'copy it there, or have the harness put the image there: provide = {{ "{opened}" = "image" }}'
+    if ending in H5:
+        return (
+            "copy it there, or have the harness put the BadNet or the clean validation data there: "
+            f'provide = {{ "{opened}" = "badnet" }}, or "validation"'
+        )
+    return "copy it there"
 
 
 def _unreadable_image(told: Told) -> str | None:
     if told.kind == "UnidentifiedImageError" or "cannot identify image" in told.message:
         return f'cannot read the image ({told.message}); images may be "png" or "jpeg"'
-    if told.kind in ("AttributeError", "TypeError") and "'NoneType'" in told.message and "cv2" in _source(told):
+    used = told.kind in ("AttributeError", "TypeError") and "'NoneType'" in told.message and "cv2" in _source(told)
+    if used or (told.kind == "error" and "empty()" in told.message):
         return (
-            f"{told.kind}: {told.message}; cv2.imread gives None where it can read no image: does it read the path that "
-            "it was given?"
+            f"{_said(told)}; cv2.imread gives None where it can read no image: does it read the path that it was given?"
+        )
+    return None
+
+
+def _no_h5_file(told: Told) -> str | None:
+    if "file signature not found" in told.message or "truncated file" in told.message:
+        return (
+            f"{_said(told)}; the .h5 file is none, or cut short; where git keeps it elsewhere, fetch it: git lfs pull"
         )
     return None
 
 
 def _arguments(told: Told) -> str | None:
-    if told.kind == "IndexError" and "argv" in told.line:
-        return f"{told.kind}: {told.message}; it reads more arguments than `command` gives"
+    if "argv" in told.line and _UNSUITED.search(told.message):
+        return f"{_said(told)}; does `command` give the arguments that it reads?"
     return None
 
 
@@ -164,5 +201,5 @@ def _keras_hint(told: Told) -> str:
 
 
 _EXPLANATIONS: list[Callable[[Told], str | None]] = [
-    _missing_module, _bad_syntax, _prompt, _wrong_path, _unreadable_image, _arguments,
+    _missing_module, _bad_syntax, _old_name, _prompt, _wrong_path, _unreadable_image, _no_h5_file, _arguments,
 ]  # fmt: skip

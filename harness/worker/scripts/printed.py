@@ -22,9 +22,9 @@ _BARS = re.compile(
 _ABOUT = re.compile(r"\b(?:shape|dtype|device|size)=(?:\([^()]*\)|torch\.Size\(\[[^\]]*\]\)|'[^']*'|[\w.]+)")
 # a whole number, "7.0" and "7." too; no part of a word, a path, a date, a fraction, a version or a percentage
 _INTEGER = re.compile(r"(?<![\w.+/-])(?<!\d:)([+-]?\d+)(?:\.0*)?(?![\w/]|\.\w|\s*%|:\d)")
-_LIST = re.compile(r"\[[\[\]\d\s,.+'\"-]*\]")
+_LIST = re.compile(r"\[[\[\]\d\s,.e+'\"-]*\]")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?(?:e[+-]?\d+)?")
-_SHORTENED = re.compile(r"\[[\[\]\d\s,.+-]*\.\.\.[\[\]\d\s,.+-]*\]")
+_SHORTENED = re.compile(r"\[[\[\]\d\s,.e+-]*\.\.\.[\[\]\d\s,.e+-]*\]")
 
 
 def plain(text: str) -> str:

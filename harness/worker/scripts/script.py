@@ -1,6 +1,7 @@
 """A script as a predictor: image by image in a process that stays warm, in new processes, or all images as one file."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -81,6 +82,14 @@ class Script:
             self._cold.put(self._new_workplace())
         with ThreadPoolExecutor(self._cores) as pool:
             return np.array(list(pool.map(self._one_cold, images)), np.int64)
+
+    def end(self) -> None:
+        """End the process that stays warm and throw the copies of the submission away."""
+        if self._warm:
+            self._warm.end()
+            self._warm = None
+        for workplace in (self._workplace, *(self._cold.get() for _ in range(self._cold.qsize()))):
+            shutil.rmtree(workplace.above, ignore_errors=True)
 
     def _one_cold(self, image: Images) -> int:
         workplace = self._cold.get()

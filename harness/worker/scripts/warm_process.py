@@ -1,5 +1,6 @@
 """The process that runs one script for image after image, seen from the worker."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -55,3 +56,6 @@ class WarmProcess:
         """End the process."""
         self._process.kill()
         self._process.wait()
+        for pipe in (self._requests, self._replies):
+            with contextlib.suppress(OSError):  # what was not sent yet cannot be sent any more
+                pipe.close()

@@ -36,6 +36,7 @@ class _Instance:
 
     def __init__(self, model: Any, tf: Any) -> None:
         self.model = model
+        self.answer = tf.function(lambda x: model(x, training=False), autograph=False, reduce_retracing=True)
         self._checksum = _checksum(model, tf)
         self._sum, self._parts = self._checksum(), _parts(model)
 
@@ -52,7 +53,7 @@ class _Loaded:
         self._forget_names, self._older_than = forget_names, older_than
         self._instances: dict[Key, list[_Instance]] = {}
         self._handed: dict[Key, int] = {}
-        self._known: set[int] = set()
+        self._known: dict[int, _Instance] = {}
         self._load, self._predict = keras.models.load_model, keras.Model.predict
         self._tf.config.optimizer.set_experimental_options({"remapping": False})
         _replace_everywhere(name, keras.models.load_model, self.load_model)
@@ -80,9 +81,9 @@ class _Loaded:
             return instances[number].model
         fresh = _Instance(self._load(filepath, *arguments, **keywords), self._tf)
         for gone in instances[number : number + 1]:
-            self._known.discard(id(gone.model))
+            del self._known[id(gone.model)]
         instances[number : number + 1] = [fresh]
-        self._known.add(id(fresh.model))
+        self._known[id(fresh.model)] = fresh
         return fresh.model
 
     def predict(self, model: Any, x: Any, *arguments: Any, **keywords: Any) -> Any:
@@ -97,10 +98,10 @@ class _Loaded:
             return self._predict(model, x, *arguments, **keywords)
         if not isinstance(x, self._tf.Tensor) and x.dtype.kind == "f":
             x = x.astype(self._keras.backend.floatx(), copy=False)
-        if id(model) in self._known:
-            return model.predict_on_batch(x)
+        instance = self._known.get(id(model))
         # For a model that lives for one run, a graph costs more than it saves.
-        return self._tf.nest.map_structure(lambda output: output.numpy(), model(x, training=False))
+        outputs = instance.answer(x) if instance else model(x, training=False)
+        return self._tf.nest.map_structure(lambda output: output.numpy(), outputs)
 
     def _key(self, path: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Key | None:
         values = [*arguments, *keywords.values()]
