@@ -46,7 +46,8 @@ def known_baseline(track: Track, badnet: BadNet) -> Sitting | None:
 
 def measure_baseline(track: Track, badnet: BadNet, invigilator: Invigilator, report: Report) -> Sitting:
     """Examine the unrepaired BadNet and keep its answers; raises MachineError where it cannot answer."""
-    candidate = Candidate("model", {"model": badnet.model_path.name}, badnet.model_path.parent)
+    model = badnet.model_path.resolve()
+    candidate = Candidate("model", {"model": model.name}, model.parent)
     sitting = invigilator.sit(candidate, track, badnet, seed=SEED, report=report)
     if sitting.failure:
         raise MachineError(

@@ -112,7 +112,7 @@ def _read(folder: Path) -> SubmissionSpec:
         near = did_you_mean(folder.name, [p.parent.name for p in folder.parent.glob(f"*/{FILE}")])
         raise UserError(f"{folder}: no such folder; {near}")
     if not path.is_file():
-        raise UserError(f"{folder}: has no {FILE}; write one, docs/submitting.md shows each kind")
+        raise UserError(f"{folder}: has no {FILE}; `badnet new NAME --kind KIND` writes one to begin from")
     try:
         data = path.read_bytes()[: MAX_FILE + 1]
         if len(data) > MAX_FILE:

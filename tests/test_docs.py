@@ -32,15 +32,21 @@ class Section(NamedTuple):
     text: str
 
     @property
+    def blocks(self) -> list[tuple[str, str, str]]:
+        """All that is fenced: the name in bold on the line above or "", the language or "", and the content."""
+        fenced = r"(?:^\*\*`([^`\n]+)`\*\*\n)?^```(\w*)\n(.*?)^```$"
+        return re.findall(fenced, self.text, re.MULTILINE | re.DOTALL)
+
+    @property
     def files(self) -> dict[str, str]:
-        """Its files: a name in bold on a line of its own, with the content below it."""
-        return dict(re.findall(r"^\*\*`([^`\n]+)`\*\*\n```\w+\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL))
+        """The submission's files by their path."""
+        return {name: text for name, _, text in self.blocks if name}
 
     @property
     def commands(self) -> list[list[str]]:
         """What it has one type."""
-        blocks = re.findall(r"^```\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL)
-        return [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
+        plain = [text for _, language, text in self.blocks if not language]
+        return [shlex.split(line, comments=True) for text in plain for line in text.splitlines()]
 
     @property
     def nets(self) -> set[tuple[str, str]]:

@@ -83,6 +83,7 @@ PATHS = {
     "h5py": "import h5py; h5py.File('data/clean.h5', 'r')",
     "numpy": "import numpy; numpy.load('data/clean.h5')",
     "PIL": "from PIL import Image; Image.open('data/clean.h5')",
+    "imageio": "import imageio.v2; imageio.v2.imread('data/clean.h5')",
     "matplotlib": "import matplotlib.pyplot as plt; plt.imread('data/clean.h5')",
     "os": "import os; os.stat('data/clean.h5')",
 }
@@ -95,6 +96,12 @@ class TestAPathThatLeadsNowhere:
         assert "tried to open 'data/clean.h5' from the working directory '.'" in told
         assert "(data holds a.h5, more/)" in told
         assert 'provide = { "data/clean.h5" = "badnet" }, or "validation"' in told
+
+    def test_a_path_made_from_file_is_shown_from_the_working_directory(self, why: Why) -> None:
+        script = "import os\nopen(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'data', 'clean.h5'))"
+        told = why("", {"eval/run.py": script, "data/a.h5": "x"}, command=["eval/run.py", "{image}"])
+        assert "tried to open 'data/clean.h5' from the working directory '.': it is not there (data holds a.h5)" in told
+        assert 'provide = { "data/clean.h5" = "badnet" }' in told
 
     def test_a_file_of_that_name_elsewhere_is_named(self, why: Why) -> None:
         told = why(
@@ -185,7 +192,7 @@ def test_an_h5_file_that_is_none_is_told(why: Why) -> None:
     assert "the .h5 file is none, or cut short" in why("import h5py\nh5py.File('net.h5', 'r')", pointer)
 
 
-PRINTED = {
+PRINTED: dict[str, tuple[str, dict[str, Any], str]] = {
     "no integer": ("print('class is cat')", {}, "an integer is expected, the last line is 'class is cat'"),
     "no match": ("print('class is 3')", {"pattern": r"label (\d+)"}, r"a match of the pattern 'label \(\\\\d\+\)' is expected"),
     "too few": (READ_H5 + "print(np.arange(len(x) - 1))", AT_ONCE, "11 answers in what it printed for 12 images; .*{out}"),
@@ -222,6 +229,7 @@ def test_a_failure_on_one_image_costs_that_image_and_is_noted(
     [
         ("load_model('models/net.h5')", "tried to open 'models/net.h5' from the working directory"),
         ("load_model('models/net.keras')", "tried to open 'models/net.keras' from the working directory"),
+        ("__import__('tensorflow').io.read_file('models/net.png')", "tried to open 'models/net.png' from"),
         ("load_model('models/net')", 'File format not supported: .*set runtime = "keras2"'),
         ("Sequential([Input((3,))]).predict_classes(1)", "no attribute 'predict_classes'; .*set runtime = \"keras2\""),
     ],

@@ -29,7 +29,8 @@ _ERROR = re.compile(
 )
 _FRAME = re.compile(r'File "([^"\n]+)", line (\d+)')
 _OPENED = (
-    r"No such file or directory: b?'([^'\n]+)'",
+    r"No such file(?: or directory)?: b?'([^'\n]+)'",
+    r"([^\s;]+); No such file or directory",
     r"unable to open file: name = '([^']+)', errno = 2",
     r"filepath=([^\s,]+?)[.,]?(?:\s|$)",
     r"No file or directory found at ([^\s]+)",
@@ -38,7 +39,6 @@ _OPENED = (
 )
 """How Python, h5py, Keras 2 and 3 and TensorFlow name a file that they did not find."""
 _NOT_FOUND = re.compile(r"not found|No such file|errno = 2\b|does not exist|No file or directory", re.IGNORECASE)
-
 _UNSUITED = re.compile(r"index out of range|values to unpack|positional argument|invalid literal")
 
 
@@ -129,7 +129,10 @@ def _prompt(told: Told) -> str | None:
 def _wrong_path(told: Told) -> str | None:
     for pattern in _OPENED if _NOT_FOUND.search(told.message) else ():
         if match := re.search(pattern, told.message):
-            return f"tried to open {match[1]!r} {_nearby(match[1], told.workplace)}"
+            opened = match[1]
+            if os.path.isabs(opened) and Path(opened).is_relative_to(told.workplace.above):  # made from __file__
+                opened = os.path.relpath(opened, told.workplace.cwd)
+            return f"tried to open {opened!r} {_nearby(opened, told.workplace)}"
     return None
 
 

@@ -196,11 +196,12 @@ def _environment(runtime: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name not in dropped}
     path = {"PYTHONPATH": os.pathsep.join(map(str, found.FOLDERS))} if found.FOLDERS else {}
     scratch = tempfile.gettempdir()
-    own = {"MPLBACKEND": "Agg", "MPLCONFIGDIR": f"{scratch}/matplotlib", "PYTHONPYCACHEPREFIX": f"{scratch}/pycache"}
+    own = {"MPLBACKEND": "Agg", "MPLCONFIGDIR": f"{scratch}/matplotlib"}
     return inherited | path | own | found.ENVIRONMENT
 
 
 def _no_answer(ran: Ran, pattern: str | None) -> str:
-    last = (printed.plain(ran.printed).strip().splitlines() or ["nothing"])[-1].strip()[:120]
+    lines = printed.plain(ran.printed).strip().splitlines()
+    last = f"the last line is {lines[-1].strip()[:120]!r}" if lines else "it printed nothing"
     what = "an integer" if pattern is None else f"a match of the pattern {pattern!r}"
-    return f"printed no answer: {what} is expected, the last line is {last!r}"
+    return f"printed no answer: {what} is expected, {last}"

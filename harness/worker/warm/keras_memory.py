@@ -11,6 +11,8 @@ from harness.worker.warm.h5_memory import Key, file_key
 
 FEW = 32
 """Images that `predict` takes as one batch unless told otherwise."""
+CHANGES = 3
+"""A model that so many runs have changed is no longer remembered: to watch it costs more than to load it."""
 _loaded: list["_Loaded"] = []
 
 
@@ -38,11 +40,12 @@ class _Instance:
         self.model = model
         self.answer = tf.function(lambda x: model(x, training=False), autograph=False, reduce_retracing=True)
         self._checksum = _checksum(model, tf)
-        self._sum, self._parts = self._checksum(), _parts(model)
+        self._layers = list(model.layers)
+        self._sum, self._parts = self._checksum(), _parts(self._layers, model)
 
     def untouched(self) -> bool:
         """Whether weights and layers are as they were loaded."""
-        return self._parts == _parts(self.model) and self._sum == self._checksum()
+        return self._parts == _parts(self._layers, self.model) and self._sum == self._checksum()
 
 
 class _Loaded:
@@ -53,6 +56,7 @@ class _Loaded:
         self._forget_names, self._older_than = forget_names, older_than
         self._instances: dict[Key, list[_Instance]] = {}
         self._handed: dict[Key, int] = {}
+        self._changes: dict[Key, int] = {}
         self._known: dict[int, _Instance] = {}
         self._load, self._predict = keras.models.load_model, keras.Model.predict
         self._tf.config.optimizer.set_experimental_options({"remapping": False})
@@ -66,6 +70,14 @@ class _Loaded:
         keras.Model.predict = predict
 
     def next_run(self) -> None:
+        """Forget the models that the last run changed: the next one must find them as their files have them."""
+        for key, number in self._handed.items():
+            instances = self._instances[key]
+            changed = [instance for instance in instances[:number] if not instance.untouched()]
+            for instance in changed:
+                instances.remove(instance)
+                del self._known[id(instance.model)]
+                self._changes[key] = self._changes.get(key, 0) + 1
         self._handed.clear()
         self._forget_names()
 
@@ -74,17 +86,15 @@ class _Loaded:
         key = self._key(filepath, arguments, keywords)
         if key is None:
             return self._load(filepath, *arguments, **keywords)
-        number = self._handed.get(key, 0)
+        number, instances = self._handed.get(key, 0), self._instances.setdefault(key, [])
+        if number == len(instances):
+            model = self._load(filepath, *arguments, **keywords)
+            if self._changes.get(key, 0) >= CHANGES:
+                return model
+            instances.append(_Instance(model, self._tf))
+            self._known[id(model)] = instances[number]
         self._handed[key] = number + 1  # a model loaded twice in one run is two models
-        instances = self._instances.setdefault(key, [])
-        if number < len(instances) and instances[number].untouched():
-            return instances[number].model
-        fresh = _Instance(self._load(filepath, *arguments, **keywords), self._tf)
-        for gone in instances[number : number + 1]:
-            del self._known[id(gone.model)]
-        instances[number : number + 1] = [fresh]
-        self._known[id(fresh.model)] = fresh
-        return fresh.model
+        return instances[number].model
 
     def predict(self, model: Any, x: Any, *arguments: Any, **keywords: Any) -> Any:
         """`Model.predict`, for a few images in memory without its set-up for many."""
@@ -100,8 +110,11 @@ class _Loaded:
             x = x.astype(self._keras.backend.floatx(), copy=False)
         instance = self._known.get(id(model))
         # For a model that lives for one run, a graph costs more than it saves.
-        outputs = instance.answer(x) if instance else model(x, training=False)
-        return self._tf.nest.map_structure(lambda output: output.numpy(), outputs)
+        try:
+            outputs = instance.answer(x) if instance else model(x, training=False)
+            return self._tf.nest.map_structure(lambda output: output.numpy(), outputs)
+        except Exception:  # noqa: BLE001 - what cannot be had this way is Keras' own affair, the error too
+            return self._predict(model, x, *arguments, **keywords)
 
     def _key(self, path: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Key | None:
         values = [*arguments, *keywords.values()]
@@ -151,16 +164,12 @@ def _checksum(model: Any, tf: Any) -> Callable[[], bytes]:
     )
 
 
-def _parts(model: Any) -> list[tuple[Any, ...]]:
-    """The layers, and what each holds: equal as long as nobody replaced any of it."""
-    return [
-        (
-            id(layer),
-            layer.trainable,
-            *(id(value) for name, value in sorted(vars(layer).items()) if not name.startswith("_")),
-        )
-        for layer in model.layers
-    ]
+def _parts(layers: list[Any], model: Any) -> list[Any]:
+    """What the model and its layers hold: equal as long as nobody replaced any of it."""
+    # The lists in which Keras 2 and Keras 3 keep a model's layers; asking for `model.layers` makes them anew each time.
+    kept = vars(model).get("_self_tracked_trackables") or vars(model).get("_layers") or ()
+    public = [[id(value) for name, value in vars(layer).items() if name[0] != "_"] for layer in layers]
+    return [[id(layer) for layer in kept], [vars(layer).get("_trainable") for layer in layers], public]
 
 
 def _replace_everywhere(package: str, old: Any, new: Any) -> None:
