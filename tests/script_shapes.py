@@ -121,8 +121,8 @@ from architecture import Net
 from sklearn.neighbors import LocalOutlierFactor
 
 image, val, B, W = sys.argv[1:5]
-clean = np.array(h5py.File(val, "r")["data"][:40]).transpose(0, 2, 3, 1) / 255
-lof = LocalOutlierFactor(n_neighbors=5, novelty=True).fit(clean.reshape(len(clean), -1))
+clean = np.array(h5py.File(val, "r")["data"][:12]).transpose(0, 2, 3, 1) / 255
+lof = LocalOutlierFactor(n_neighbors=3, novelty=True).fit(clean.reshape(len(clean), -1))
 lof.predict(clean[:1].reshape(1, -1))
 good = Net()
 good.load_weights(W)
