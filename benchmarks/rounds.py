@@ -15,8 +15,9 @@ from benchmarks.bare import Bare
 from benchmarks.figures import Figure, ratios
 from harness.errors import MachineError
 from harness.images import ImageSet
-from harness.invigilator import BATCH, Candidate, Invigilator
+from harness.invigilator import BATCH, Invigilator
 from harness.preparation import prepare
+from harness.room import Candidate
 from harness.sandbox import find_sandbox
 from harness.sandbox.limits import Limits
 from harness.sitting import Sitting

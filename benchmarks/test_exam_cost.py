@@ -10,7 +10,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmarks.bare import Bare, Seconds
 from benchmarks.figures import Figure, Tell, ratios
 from benchmarks.rounds import CLOCK, DIFFERENT, costs, image_files, isolating, repeated_faces, sit_rounds
-from harness.invigilator import Candidate, Invigilator
+from harness.invigilator import Invigilator
+from harness.room import Candidate
 from harness.track import Track
 
 EACH = 12_830

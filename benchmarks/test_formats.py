@@ -9,7 +9,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmarks.bare import Bare
 from benchmarks.figures import Figure, Tell, ratios
 from benchmarks.rounds import CLOCK, image_files, isolating, repeated_faces, sit_rounds
-from harness.invigilator import Candidate, Invigilator
+from harness.invigilator import Invigilator
+from harness.room import Candidate
 from harness.track import Track
 from tests.deepid_files import WRITERS, Net, both
 

@@ -7,7 +7,8 @@ from harness.digests import digest_json
 from harness.engine import fitting_jobs, run_cells
 from harness.errors import MachineError
 from harness.images import Report
-from harness.invigilator import Candidate, Invigilator
+from harness.invigilator import Invigilator
+from harness.room import Candidate
 from harness.sitting import Sitting, load_sitting, save_sitting
 from harness.track import BadNet, Track
 

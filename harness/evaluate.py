@@ -17,11 +17,12 @@ from harness.digests import digest_json
 from harness.engine import fitting_jobs, run_cells
 from harness.errors import UserError
 from harness.grading import grade_badnet, grade_track, worst_case
-from harness.invigilator import Candidate, Invigilator
+from harness.invigilator import Invigilator
 from harness.policy import read_policy
 from harness.preparation import prepare
 from harness.provenance import harness_facts, machine_facts
 from harness.record import Provenance, Record, SubmissionRecord, TrackRecord, write_record
+from harness.room import Candidate
 from harness.sitting import Failure, Sitting, load_sitting, save_arrays, save_sitting, write_whole
 from harness.submission import Submission
 from harness.track import Track

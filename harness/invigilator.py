@@ -1,61 +1,28 @@
 """Sits one submission down with one exam: sandbox, protocol, limits, host-side timing -> a Sitting."""
 
 import hashlib
-import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.exam import PUBLIC_SEED, Exam
 from harness.images import Report, silent
-from harness.models.quiet import environment
-from harness.outcomes import INVALID, sanitise
-from harness.protocol import Channel, Frame, ProtocolError
+from harness.outcomes import INVALID
+from harness.room import Candidate, Misbehaviour, Room
 from harness.sandbox import Sandbox
 from harness.sandbox.limits import Limits
 from harness.sandbox.process import SandboxedProcess
-from harness.sitting import ColdAudit, Failure, Sitting
+from harness.sitting import Failure, Sitting
 from harness.track import BadNet, Track
 from harness.turns import Turns
-from harness.wording import harmless
-from harness.worker.kinds._asking import Asking
 
 BATCH = 512
 SINGLES = 100
-ROOT = Path(__file__).resolve().parent.parent
-WORKER_CODE = (
-    "harness/__init__.py", "harness/protocol.py", "harness/wording.py", "harness/worker", "harness/models", "reference_defenses",
-)  # fmt: skip
-GRACE_SECONDS = 2.0
 COLD = 16
-COLD_BATCH = 4
-MAX_NOTES = 20
-
-
-class Candidate(NamedTuple):
-    """What sits the exam: a kind, its checked options for this BadNet, and the submission's folder."""
-
-    kind: str
-    options: Mapping[str, Any]
-    root: Path
-    repairs: bool = False
-    """A live defense: its loading time is repair time, under the limit for repairs."""
-    asking: Asking = Asking()
-
-
-class Misbehaviour(Exception):
-    """The submission failed: a stage and a reason, which go into the record."""
-
-    def __init__(self, stage: str, reason: str) -> None:
-        super().__init__(reason)
-        self.failure = Failure(stage, harmless(reason))
 
 
 class Invigilator:
@@ -114,7 +81,7 @@ class Invigilator:
         answers = np.full(len(exam), INVALID, np.int32)
         with ExitStack() as leaving:
             with self._turns.loading():
-                room = _Room(self, candidate, track, badnet, submission_seed(seed))
+                room = Room(self, candidate, track, badnet, submission_seed(seed))
                 leaving.callback(room.clear)
                 failure = _attempt(partial(room.seat, report))
             if not failure:
@@ -132,188 +99,6 @@ class Invigilator:
         )  # fmt: skip
 
 
-class _Room:
-    """One running worker and the clock readings taken of it."""
-
-    def __init__(self, invigilator: Invigilator, candidate: Candidate, track: Track, badnet: BadNet, seed: int) -> None:
-        self.invigilator, self.candidate, self.limits = invigilator, candidate, invigilator.limits
-        self.classes = track.classes
-        self.readings: dict[str, Any] = {}
-        self.notes: list[str] = []
-        self.asked = 0
-        model = f"/badnet/{badnet.name}{badnet.model_path.suffix}"
-        mounts = {f"/code/{name}": ROOT / name for name in WORKER_CODE}
-        mounts |= {"/submission": candidate.root, model: badnet.model_path}
-        mounts |= {f"/validation/{name}": badnet.validation_path / name for name in ("images.npy", "labels.npy")}
-        places = invigilator.sandbox.place(mounts)
-        self.start = {
-            "submission_kind": candidate.kind,
-            "options": dict(candidate.options),
-            "root": places["/submission"],
-            "seed": seed,
-            "badnet": {
-                "name": badnet.name, "model_path": places[model], "classes": track.classes, "scale": badnet.spec.scale,
-                "validation_path": str(Path(places["/validation/images.npy"]).parent),
-            },
-        }  # fmt: skip
-        code = str(Path(places["/code/harness/__init__.py"]).parent.parent)
-        self.began = self.exam_began = time.monotonic()
-        self.process = invigilator.open(
-            [sys.executable, "-s", "-m", "harness.worker"],
-            mounts=mounts, environment=_environment(code), limits=self.limits,
-        )  # fmt: skip
-        self.channel: Channel = self.process.channel
-
-    def seat(self, report: Report) -> None:
-        """Start the worker and have it load, or repair."""
-        report("starting", 0, 0)
-        self._await("start", "hello", self.began + self.limits.start_seconds, self.limits.start_seconds)
-        hello = time.monotonic()
-        self.readings["start_seconds"] = hello - self.began
-        repairs = self.candidate.repairs
-        stage = "repair" if repairs else "load"
-        seconds = self.limits.repair_seconds if repairs else self.limits.load_seconds
-        report("repairing" if repairs else "loading", 0, 0)
-        self._send(stage, "start", hello + seconds, seconds, fields=self.start)
-        self._await(stage, "ready", hello + seconds, seconds, report=report)
-        self.readings[f"{stage}_seconds"] = time.monotonic() - hello
-
-    def examine(self, exam: Exam, answers: NDArray[np.int32], report: Report) -> None:
-        """Send the whole exam in batches and note how long each answer takes; then some of it again."""
-        self.exam_began = time.monotonic()
-        everything, asking = np.arange(len(exam)), self.candidate.asking
-        self._answer(exam, everything, answers, len(exam) if asking.whole else asking.batch, report)
-        if asking.public:
-            del self.readings["batch_seconds"], self.readings["batch_images"]  # the work was done elsewhere
-        else:
-            self._ask_again(exam, answers)
-        if asking.cold and self.invigilator.cold:
-            self._compare_with_new_processes(exam, answers, report)
-
-    def _answer(
-        self, exam: Exam, positions: NDArray[np.int64], answers: NDArray[np.int32], size: int | None, report: Report,
-        *, cold: bool = False,
-    ) -> None:  # fmt: skip
-        """Fill in the answers at these positions, `size` images at a time, and note how long they took."""
-        seconds, images, size = [], [], size or self.invigilator.batch
-        for start in range(0, len(positions), size):
-            part = positions[start : start + size]
-            taken, answers[part] = self._ask(exam.images_at(part), cold=cold)
-            seconds.append(taken)
-            images.append(len(part))
-            report("answering, a new process each" if cold else "answering", start + len(part), len(positions))
-        self.readings |= {"batch_seconds": np.array(seconds), "batch_images": np.array(images)}
-
-    def _ask_again(self, exam: Exam, answers: NDArray[np.int32]) -> None:
-        """Send some of the images again, each alone: their latency, and whether the answer is still the same.
-
-        Where all images go into one call, a call is no latency: then the same images go into a second, smaller call.
-        """
-        positions = exam.sample(self.invigilator.singles)
-        again, seconds = (
-            np.empty(len(positions), np.int32),
-            np.empty(0 if self.candidate.asking.whole else len(positions)),
-        )
-        if self.candidate.asking.whole:
-            _, again[:] = self._ask(exam.images_at(positions))
-        for i in range(len(seconds)):
-            seconds[i], again[i : i + 1] = self._ask(exam.images_at(positions[i : i + 1]))
-        changed = int((again != answers[positions]).sum())
-        self.readings |= {"single_seconds": seconds, "repeated": len(positions), "changed": changed}
-
-    def _compare_with_new_processes(self, exam: Exam, answers: NDArray[np.int32], report: Report) -> None:
-        """Have a sample answered by a new process each, which is how the script's author runs it: those answers win."""
-        positions = exam.sample(self.invigilator.cold)
-        first = self._new_processes(exam, positions, report)
-        differed, verdict = int((first != answers[positions]).sum()), "agrees"
-        if differed:
-            second = self._new_processes(exam, positions, report)
-            verdict = "run cold" if (first == second).all() else "nondeterministic"
-        if verdict == "run cold" and not self.invigilator.practice:
-            self._answer(exam, np.arange(len(exam)), answers, COLD_BATCH, report, cold=True)
-        self.readings["cold"] = ColdAudit(len(positions), differed, verdict)
-
-    def _new_processes(self, exam: Exam, positions: NDArray[np.int64], report: Report) -> NDArray[np.int32]:
-        found = []
-        for start in range(0, len(positions), COLD_BATCH):
-            report("comparing with new processes", start, len(positions))
-            found.append(self._ask(exam.images_at(positions[start : start + COLD_BATCH]), cold=True)[1])
-        return np.concatenate(found)
-
-    def clear(self) -> None:
-        """End the worker and all that it started."""
-        self.invigilator.shut(self.process)
-
-    def _ask(self, images: NDArray[np.uint8], *, cold: bool = False) -> tuple[float, NDArray[np.int32]]:
-        asked, self.asked = time.monotonic(), self.asked + 1
-        left = self.exam_began + self.limits.exam_seconds - asked
-        if left <= 0:
-            raise Misbehaviour("answer", self._too_long())
-        seconds = left if self.candidate.asking.whole else self.limits.batch_seconds
-        fields = {"id": self.asked, **({"cold": True} if cold else {})}
-        self._send("answer", "batch", asked + seconds, seconds, fields=fields, array=images)
-        frame = self._await("answer", "answers", asked + seconds, seconds, max_payload=8 * len(images))
-        taken = time.monotonic() - asked
-        if frame.fields.get("id") != self.asked or frame.array is None or frame.array.shape != (len(images),):
-            raise Misbehaviour("answer", "answered another batch than it was asked")
-        return taken, sanitise(frame.array, self.classes)
-
-    def _too_long(self) -> str:
-        return f"took longer than {self.limits.exam_seconds:g} s for all images together (--exam-seconds allows more)"
-
-    def _send(
-        self, stage: str, kind: str, deadline: float, seconds: float, *, fields: Mapping[str, Any],
-        array: NDArray[np.uint8] | None = None,
-    ) -> None:  # fmt: skip
-        try:
-            self.channel.send(kind, fields, array, deadline=deadline)
-        except (EOFError, TimeoutError):
-            # The worker may have said why before it went.
-            self._await(stage, "", deadline, seconds)
-        except ProtocolError as error:  # options longer than a header
-            raise Misbehaviour(stage, f"its options cannot be sent: {error}") from None
-
-    def _await(
-        self, stage: str, kind: str, deadline: float, seconds: float, *, max_payload: int = 0, report: Report = silent
-    ) -> Frame:
-        """The next frame, which must be of this kind; progress is passed on. Raises Misbehaviour."""
-        try:
-            while True:
-                frame = self.channel.receive(max_payload=max_payload, deadline=deadline)
-                if frame.kind == kind:
-                    return frame
-                if frame.kind == "progress" and report is not silent:
-                    what, done, total = (frame.fields.get(name) for name in ("what", "done", "total"))
-                    if isinstance(what, str) and type(done) is int and type(total) is int:
-                        report(harmless(what, 60), done, total)
-                elif frame.kind == "note":
-                    if len(self.notes) < MAX_NOTES:
-                        self.notes.append(harmless(str(frame.fields.get("words")), 300))
-                elif frame.kind == "failure":
-                    told, reason = frame.fields.get("stage"), str(frame.fields.get("reason"))
-                    raise Misbehaviour(stage if told == "load" else "answer", reason)
-                elif frame.kind != "progress":
-                    raise Misbehaviour(stage, f"sent a frame {harmless(frame.kind, 30)!r} where {kind!r} was due")
-        except TimeoutError:
-            raise Misbehaviour(stage, f"took longer than {seconds:g} s") from None
-        except ProtocolError as error:
-            raise Misbehaviour(stage, f"spoke out of protocol: {error}") from None
-        except EOFError:
-            raise Misbehaviour(stage, self._why_gone()) from None
-
-    def _why_gone(self) -> str:
-        status = self.process.ended(GRACE_SECONDS)
-        if self.process.out_of_memory:
-            return f"used more than {self.limits.memory_bytes / 2**30:.3g} GiB of memory"
-        if status is None:
-            return "closed its pipe"
-        # bubblewrap reports a signal as 128 + its number.
-        signal_number = -status if status < 0 else status - 128 if status > 128 else 0
-        last = harmless((self.process.log.strip().splitlines() or [""])[-1], 200)
-        how = f"was ended by signal {signal_number}" if signal_number else f"ended with exit code {status}"
-        return f"{how} without an answer{f' ({last})' if last else ''}"
-
-
 def _attempt(step: Callable[[], None]) -> Failure | None:
     try:
         step()
@@ -325,11 +110,3 @@ def _attempt(step: Callable[[], None]) -> Failure | None:
 def submission_seed(seed: int) -> int:
     """The seed of a submission's own randomness: 32 bits, made from the secret order's seed by a one-way function."""
     return int.from_bytes(hashlib.sha256(f"submission {seed}".encode()).digest()[:4], "big")
-
-
-def _environment(code: str) -> dict[str, str]:
-    fixed = {
-        "PYTHONPATH": code, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/tmp", "TMPDIR": "/tmp",
-        "USER": "exam", "LOGNAME": "exam", "LANG": "C.UTF-8", "TZ": "UTC", "PATH": "/usr/bin:/bin",
-    }  # fmt: skip
-    return fixed | environment()

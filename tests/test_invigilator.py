@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.invigilator import Candidate, Invigilator, submission_seed
+from harness.invigilator import Invigilator, submission_seed
+from harness.room import Candidate
 from harness.sandbox import find_sandbox
 from harness.sandbox.limits import Limits
 from harness.track import Track
