@@ -19,7 +19,7 @@ from harness.track import BadNet, Track
 
 IMAGES = 64
 SINGLES = 4
-COLD = 2
+COLD = 4
 POOR_ACCURACY = 0.5
 COLD_MEANS = {
     "run cold": "the exam will be run that way throughout, which takes far longer; does the script keep state in files?",

@@ -39,6 +39,10 @@ ONE = {
     "answer 8\nDetected 0.0% as poisoned.": 8,
     "answer 8\nDetected 100% as poisoned.": 8,
     "answer 8\nclean accuracy 0.975, loss 1e-3": 8,
+    "class 57, confidence 1.0": 57,
+    "(57, 1.0)": 57,
+    "class 57\nscore: 0.0": 57,
+    "class 57\nconfidence 1.00": 57,
     "answer 8\ntook 3.5 s, 58ms/step, 0s": 8,
     "answer 8\nsaved to /tmp/out_12/3.png and image-14.png": 8,
     "answer 8 at 12:30:59": 8,
@@ -82,7 +86,9 @@ def test_the_last_integer_is_the_answer(text: str) -> None:
 )
 def test_any_class_is_found_among_bars(number: int, before: str, after: str) -> None:
     bars = KERAS3_BAR + TQDM_BAR + KERAS2_BAR if before == "bars" else before
-    for form in ("{}", "[{}]", "{}.0", "Class: {}", "out=[[{}]]", "\x1b[1m{}\x1b[0m"):
+    # A float is no answer where there are whole numbers.
+    floats = () if before.startswith("Loading") else ("{}.0", "[[{}.0]]")
+    for form in ("{}", "[{}]", "Class: {}", "out=[[{}]]", "\x1b[1m{}\x1b[0m", *floats):
         assert single(bars + form.format(number) + after) == number
         assert single(bars + form.format(number) + "\n" + KERAS3_BAR) == number
 
@@ -119,6 +125,13 @@ def test_a_list_is_told_from_other_lists() -> None:
     text = "shape [3, 55, 47]\nOutput label: [1 2 3 4]\naccuracy [0.5]"
     assert several(text, 4).tolist() == [1, 2, 3, 4]
     assert several("[1.5 2.0 nan]".replace("nan", "3"), 3).tolist() == [NO_ANSWER, 2, 3]
+
+
+def test_a_list_of_classes_is_told_from_their_confidences() -> None:
+    text = "Predictions: [4 5 6]\nConfidences: [0.9 1.0 0.7]\nloading ... done\n"
+    assert several(text, 3).tolist() == [4, 5, 6]
+    pairs = "\n".join(f"[{i % 7}] [0.{i}1]" for i in range(20000))
+    assert several(pairs.replace("[", "").replace("]", ""), 20000).tolist() == [i % 7 for i in range(20000)]
 
 
 def test_what_is_not_a_list_of_answers_is_said() -> None:

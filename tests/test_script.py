@@ -149,6 +149,26 @@ sys.stdout.write(str(answer)); sys.stdout = open(os.devnull, "w"); sys.stderr.cl
         assert warm.tolist() == cold.tolist()
         assert len({*(warm - EXPECTED) % N}) == 1
 
+    def test_a_stream_of_its_own(self, make: Make) -> None:
+        lines = "class Tee:\n    def __init__(self, *to): self.to = to\n    def write(self, text): [it.write(text) for it in self.to]\n    def flush(self): pass\nsys.stdout = Tee(sys.stdout, open('log.txt', 'a'))\nprint(answer)"
+        assert agree(make(READ + lines))
+
+    def test_logging(self, make: Make) -> None:
+        lines = "import logging\nlogging.basicConfig(stream=sys.stdout, level=logging.INFO)\nlog = logging.getLogger('x')\nlog.addHandler(logging.FileHandler('log.txt', 'w'))\nprint(answer)\nlog.info('seen %d handlers, answer: %d', len(log.handlers), answer)\nassert len(log.handlers) == len(logging.root.handlers) == 1"
+        assert agree(make(READ + lines))
+
+    def test_a_thread_that_answers_after_the_end(self, make: Make) -> None:
+        lines = "import threading, time\nthreading.Thread(target=lambda n=answer: (time.sleep(0.05), print(n))).start()"
+        assert agree(make(READ + lines))
+
+    def test_modules_of_a_folder_without_an_init(self, make: Make) -> None:
+        lines = "from utils import helper\nassert helper.IMAGE == sys.argv[1] and helper.seen == []\nhelper.seen.append(1)\nprint(answer)"
+        assert agree(make(READ + lines, extra={"utils/helper.py": "import sys\nIMAGE = sys.argv[1]\nseen = []"}))
+
+    def test_files_that_it_leaves_open(self, make: Make) -> None:
+        lines = "f = open(sys.argv[2], 'wb')\nnp.save(f, np.array([answer]))"
+        assert agree(make(READ + lines, command=["eval.py", "{image}", "{out}"]))
+
     def test_threads_and_signals(self, make: Make) -> None:
         lines = "import threading, signal\nt = threading.Thread(target=lambda: print(answer)); t.start(); t.join()\nsignal.alarm(1)"
         assert agree(make(READ + lines))
@@ -195,6 +215,11 @@ class TestFailures:
         with pytest.raises(ModelError, match=r"ended with exit code 3 \(no luck\)"):
             make("import sys\nprint('no luck')\nsys.exit(3)").try_out(IMAGES)
 
+    def test_a_number_beyond_all_bounds_costs_its_image(self, make: Make) -> None:
+        script = make(READ + f"print('class', 10**30 if answer == {EXPECTED[3]} else answer)", pattern=r"class (\d+)")
+        script.try_out(IMAGES)
+        assert script(IMAGES).tolist() == np.where(EXPECTED[3] == EXPECTED, -1, EXPECTED).tolist()
+
     def test_values_that_are_no_class_are_invalid(self, make: Make) -> None:
         for value, flag, answer in (
             (51, [], -1),
@@ -234,7 +259,13 @@ answers = (x.astype(np.int64).reshape(len(x), -1).sum(1) % 50)
         lines = self.LINES + "answers[::3] = answers.max() + 1\nprint(answers)"
         expected = EXPECTED.copy()
         expected[::3] = N
-        assert make(lines, command=["eval.py", "{h5}"], flag=["max"])(IMAGES).tolist() == expected.tolist()
+        script = make(lines, command=["eval.py", "{h5}"], flag=["max"])
+        assert script(IMAGES).tolist() == expected.tolist()
+        # Asked again without flagged images, the highest class is no flag.
+        again = make(self.LINES + "print(answers)", command=["eval.py", "{h5}"], flag=["max"])
+        again(IMAGES)
+        lower = IMAGES[EXPECTED.max() > EXPECTED]
+        assert N not in again(lower)
 
     def test_a_failure_is_told_whole(self, make: Make) -> None:
         with pytest.raises(ModelError, match=r"eval\.py, line 8: needs the module 'no_such_module'"):
@@ -265,6 +296,9 @@ for way in ways:
     way /= 255; way[:] = 0
 assert float(np.array(f["data"], dtype="f8").sum()) in total
 assert f["data"][3, 1, 2, 3] == np.array(f["data"])[3, 1, 2, 3] and f["data"][-1].shape == (3, 12, 10)
+one_by_one = [f["data"][i] for i in range(400) for _ in range(8)]
+assert float(sum(it.sum(dtype="f8") for it in one_by_one)) == 8 * next(iter(total))
+one_by_one[0] += 1
 print(int(total.pop()) % 50)
 """
     warm, cold = both(make(lines, command=["eval.py", "{image}"], provide={"data/v.h5": "validation"}))
@@ -323,6 +357,8 @@ class TestOptions:
             ({"pattern": "("}, "regular expression"),
             ({"provide": {"x.h5": "model"}}, "cannot be provided"),
             ({"flag": ["min"]}, "flag"),
+            ({"flag": ["max"]}, "takes a script that reads {h5}"),
+            ({"pattern": "(" * 2000 + ")" * 2000}, "regular expression"),
             ({"cwd": "../x"}, "inside the submission's folder"),
         ],
     )

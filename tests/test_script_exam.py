@@ -83,6 +83,15 @@ def test_where_new_processes_answer_otherwise_their_answers_win(graded: Callable
         assert arrays["first/batch_images"].max() <= 4
 
 
+def test_time_that_new_processes_would_not_have_is_told_at_once(graded: Callable[..., Record]) -> None:
+    lines = READ + "import numpy\nprint(4 if hasattr(numpy, 'been_here') else answer)\nnumpy.been_here = True"
+    record = graded(lines, SCRIPT + "[badnets.first]\n", "--exam-seconds", 15)
+    failure = record.badnets["first"].failure
+    assert failure is not None
+    assert "all images that way take about" in failure.reason
+    assert "--exam-seconds" in failure.reason
+
+
 def test_a_script_that_draws_at_random_is_marked(graded: Callable[..., Record]) -> None:
     record = graded(READ + f"import random\nprint(random.randrange({CLASSES}))", SCRIPT + "[badnets.first]\n")
     assert record.badnets["first"].audits.cold is not None
@@ -113,7 +122,7 @@ def test_a_crash_on_some_images_costs_those_images(graded: Callable[..., Record]
 def test_check_tells_what_the_exam_would(badnet: Run, write_submission: Write, tiny_track_folder: Path) -> None:
     cases = {
         READ + "print(answer)": (0, "ok      first: clean accuracy 100 %"),
-        READ + "import random\nprint(random.randrange(5))": (0, "two new processes differ too"),
+        READ + "import random\nprint(random.randrange(5))": (0, "answers differ where each image gets a new process"),
         READ + "input('Which net? ')": (2, "error   first: load: eval.py, line 9: asks for input (Which net?)"),
         READ + "print('fine')": (2, "error   first: load: printed no answer"),
     }

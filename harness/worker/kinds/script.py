@@ -25,7 +25,7 @@ __all__ = ["DESCRIPTION", "NEEDS_TABLES", "Options", "asking", "files", "load"]
 def _pattern(pattern: str) -> str:
     try:
         re.compile(pattern)
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"is no regular expression ({error})") from None
     return pattern
 
@@ -72,6 +72,10 @@ class Options(Strict):
         if len(asked & {"image", "h5"}) != 1:
             found = "both {image} and {h5}" if "image" in asked else "neither {image} nor {h5}"
             raise ValueError(f"command: names {found}; put one of them where the script is given its images")
+        if "max" in self.flag and not self.at_once:
+            raise ValueError(
+                'flag: "max" is the highest of many answers, and takes a script that reads {h5}; name the value'
+            )
         return self
 
     @property

@@ -20,11 +20,13 @@ _BARS = re.compile(
 )
 # what numpy, TensorFlow and torch print about an array, beside its values
 _ABOUT = re.compile(r"\b(?:shape|dtype|device|size)=(?:\([^()]*\)|torch\.Size\(\[[^\]]*\]\)|'[^']*'|[\w.]+)")
-# a whole number, "7.0" and "7." too; no part of a word, a path, a date, a fraction, a version or a percentage
-_INTEGER = re.compile(r"(?<![\w.+/-])(?<!\d:)([+-]?\d+)(?:\.0*)?(?![\w/]|\.\w|\s*%|:\d)")
+# a whole number; no part of a word, a path, a date, a fraction, a version or a percentage
+_INTEGER = re.compile(r"(?<![\w.+/-])(?<!\d:)([+-]?\d+)\.?(?![\w/]|\.\w|\s*%|:\d)")
+# the same as a float, "7.0": an answer only where there is no other, as a confidence of 1.0 looks like one
+_FLOAT = re.compile(r"(?<![\w.+/-])(?<!\d:)([+-]?\d+)\.0(?![\w/]|\.\w|\s*%|:\d)")
 _LIST = re.compile(r"\[[\[\]\d\s,.e+'\"-]*\]")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?(?:e[+-]?\d+)?")
-_SHORTENED = re.compile(r"\[[\[\]\d\s,.e+-]*\.\.\.[\[\]\d\s,.e+-]*\]")
+_SHORTENED = re.compile(r"[\[\s]\.\.\.[\s,]")
 
 
 def plain(text: str) -> str:
@@ -51,18 +53,18 @@ def several(text: str, count: int, pattern: str | None = None) -> NDArray[np.int
         return np.array(found, np.int64)
     cleaned = plain(text)
     lists = [numbers for numbers in map(_whole, _lists(cleaned)) if numbers is not None]
-    for numbers in reversed(lists):
-        if len(numbers) == count:
-            return np.array(numbers, np.int64)
+    fitting = [numbers for numbers in reversed(lists) if len(numbers) == count]
+    if fitting:  # a list of confidences may stand below the list of classes
+        return np.array(next((numbers for numbers in fitting if NO_ANSWER not in numbers), fitting[0]), np.int64)
+    ends = [int(words[-1]) for line in cleaned.splitlines() if (words := _integers_in(line))]
+    if len(ends) == count:
+        return np.array(ends, np.int64)
     if _SHORTENED.search(cleaned):
         raise ModelError(
             "its list of answers is shortened (...); print it in full (np.set_printoptions(threshold=sys.maxsize)), or "
             "write it: np.save to a file, with {out} in the command",
             stage="answer",
         )
-    ends = [int(found[-1]) for line in cleaned.splitlines() if (found := _INTEGER.findall(line))]
-    if len(ends) == count:
-        return np.array(ends, np.int64)
     longest = max(map(len, lists), default=0)
     raise _miscounted(max(longest, 0 if longest > 1 else len(ends)), count, "answers in what it printed")
 
@@ -85,10 +87,14 @@ def written(path: Path, count: int) -> NDArray[np.int64]:
 
 def _matches(text: str, pattern: str | None) -> list[int]:
     if pattern is None:
-        return [int(number) for number in _INTEGER.findall(plain(text)) if len(number) < 10]
+        return [int(number) for number in _integers_in(plain(text)) if len(number) < 10]
     found: Iterable[Any] = re.findall(pattern, _ESCAPES.sub("", text), re.MULTILINE)
     words = [match[-1] if isinstance(match, tuple) else match for match in found]
     return [int(float(word)) for word in words if _NUMBER.fullmatch(word.strip()) and float(word) == int(float(word))]
+
+
+def _integers_in(text: str) -> list[str]:
+    return _INTEGER.findall(text) or _FLOAT.findall(text)
 
 
 def _lists(text: str) -> list[str]:

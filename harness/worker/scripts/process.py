@@ -28,9 +28,9 @@ class Ran(NamedTuple):
     errors: str
 
 
-def run(call: Call, environment: Mapping[str, str], desk: Path, *, full_numpy: bool = False) -> Ran:
-    """Run a script in a process of its own; `desk` takes what it prints. full_numpy: have it print arrays in full."""
-    start = [sys.executable, *([str(FULL_NUMPY)] if full_numpy else ())]
+def run(call: Call, environment: Mapping[str, str], desk: Path, *, full_numpy: int = 0) -> Ran:
+    """Run a script in a process of its own; `desk` takes what it prints. full_numpy: values of an array that numpy prints."""
+    start = [sys.executable, *([str(FULL_NUMPY), str(full_numpy)] if full_numpy else ())]
     printed, errors = desk / "printed.txt", desk / "errors.txt"
     with printed.open("wb") as out, errors.open("wb") as err:
         done = subprocess.run(

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 TRIALS = 2
 """Images that may fail before the script itself is held to fail: it may crash on one image only."""
 TOLD = 3
+AT_ONCE = 2
+"""New processes at the same time: each takes the memory of a framework, and a copy of the submission."""
 
 
 class Script:
@@ -44,7 +46,7 @@ class Script:
         self._workplace = self._new_workplace()
         self._told = 0
         self._cold: SimpleQueue[Workplace] = SimpleQueue()
-        self._cores = len(os.sched_getaffinity(0))
+        self._highest: int | None = None
         self._warm: WarmProcess | None = None
 
     def try_out(self, images: Images) -> None:
@@ -77,10 +79,11 @@ class Script:
         return answers
 
     def cold(self, images: Images) -> NDArray[np.int64]:
-        """Answer images by a new process each, as many at a time as there are cores."""
-        while self._cold.qsize() < self._cores:
+        """Answer images by a new process each, a few at a time."""
+        at_once = min(AT_ONCE, len(os.sched_getaffinity(0)))
+        while self._cold.qsize() < at_once:
             self._cold.put(self._new_workplace())
-        with ThreadPoolExecutor(self._cores) as pool:
+        with ThreadPoolExecutor(at_once) as pool:
             return np.array(list(pool.map(self._one_cold, images)), np.int64)
 
     def end(self) -> None:
@@ -102,7 +105,9 @@ class Script:
         """The answer of one run, -1 where it failed: that costs this image alone."""
         try:
             return self._read(*ask())
-        except ModelError as error:
+        except WarmEndedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever an image's output holds, it costs that image alone
             self._told += 1
             if self._told <= TOLD:
                 note(f"no valid answer to one image: {error}")
@@ -134,7 +139,7 @@ class Script:
         write_h5(path, images, dummy_labels(len(images), self._badnet.classes))
         workplace.link("h5", path)
         call = self._filled(workplace, {"h5": path})
-        ran = run(call, self._environment, workplace.desk, full_numpy=True)
+        ran = run(call, self._environment, workplace.desk, full_numpy=len(images))
         self._check(ran, workplace)
         if self._options.writes:
             found = printed.written(self._out(workplace), len(images))
@@ -166,7 +171,9 @@ class Script:
 
     def _as_classes(self, found: NDArray[np.int64]) -> NDArray[np.int64]:
         """The script's own values as classes 0..N-1 and the flag N; what is neither becomes -1."""
-        flags = [found.max() if value == "max" else value for value in self._options.flag]
+        if self._highest is None:
+            self._highest = int(found.max())  # of the whole exam: the images asked again may lack the flag
+        flags = [self._highest if value == "max" else value for value in self._options.flag]
         answers = np.where(np.isin(found, flags), self._badnet.flag, found)
         return np.where((answers < 0) | (answers > self._badnet.flag), -1, answers).astype(np.int64)
 

@@ -48,6 +48,8 @@ class WarmProcess:
             reply = self._replies.readline()
             status = int(json.loads(reply)["status"])
         except (OSError, ValueError, KeyError, TypeError) as error:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=1)  # how it ended is worth telling
             self.end()
             raise WarmEndedError(f"ended with exit code {self._process.returncode}") from error
         return Ran(status, tail(printed), tail(errors))

@@ -18,6 +18,8 @@ def main() -> None:
     """Serve until the pipe is closed."""
     requests, replies, seed = (int(word) for word in sys.argv[1:4])
     _leave_no_trace()
+    for descriptor in (requests, replies):
+        os.set_inheritable(descriptor, False)
     stage = Stage(seed)
     began, first = time.time_ns(), True
     with os.fdopen(requests, encoding="utf-8") as asked, os.fdopen(replies, "w", encoding="utf-8") as answered:

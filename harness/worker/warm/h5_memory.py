@@ -31,6 +31,9 @@ class _Kept:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - kept as long as the process
         array.tofile(self._file)
         self._file.flush()
+        numpy = sys.modules["numpy"]
+        memory = mmap.mmap(self._file.fileno(), self.bytes, prot=mmap.PROT_READ)
+        self.shared = numpy.frombuffer(memory, self.dtype).reshape(self.shape)
 
     def copy(self) -> Any:
         numpy = sys.modules["numpy"]
@@ -49,8 +52,8 @@ def install(older_than: int) -> None:
     dataset = h5py.Dataset
     read_item, read_array, read_direct = dataset.__getitem__, dataset.__array__, dataset.read_direct
 
-    def whole(data: Any) -> Any | None:
-        """The whole of a data set from memory; None where it is not to be remembered."""
+    def remembered(data: Any) -> _Kept | None:
+        """The whole of a data set, in memory; None where it is not to be remembered."""
         if data.dtype.kind not in "iufb" or not data.shape or data.nbytes < _REMEMBERED or data.file.mode != "r":
             return None
         file = file_key(data.file.filename, older_than)
@@ -58,28 +61,30 @@ def install(older_than: int) -> None:
             return None
         key = (*file, data.name)
         if key not in kept:
-            kept[key] = _Kept(read_item(data, ()))
-        return kept[key].copy()
+            try:
+                kept[key] = _Kept(read_item(data, ()))
+            except OSError:  # no room left to remember it
+                return None
+        return kept[key]
 
     def getitem(self: Any, args: Any, *more: Any, **keywords: Any) -> Any:
-        if not more and not keywords and _plain(args):
-            array = whole(self)
-            if array is not None:
-                return array[_as_index(args)]
-        return read_item(self, args, *more, **keywords)
+        found = remembered(self) if not more and not keywords and _plain(args) else None
+        if found is None:
+            return read_item(self, args, *more, **keywords)
+        return found.copy() if _whole(args) else found.shared[args].copy()
 
     def array(self: Any, dtype: Any = None, copy: bool = True) -> Any:
-        found = whole(self)
-        if found is not None:
-            return found if dtype is None or found.dtype == dtype else found.astype(dtype)
-        return read_array(self, dtype=dtype, copy=copy)
+        found = remembered(self)
+        if found is None:
+            return read_array(self, dtype=dtype, copy=copy)
+        return found.copy() if dtype is None or found.dtype == dtype else found.shared.astype(dtype)
 
     def direct(self: Any, dest: Any, source_sel: Any = None, dest_sel: Any = None) -> None:
-        found = whole(self) if source_sel is None and dest_sel is None and dest.shape == self.shape else None
+        found = remembered(self) if source_sel is None and dest_sel is None and dest.shape == self.shape else None
         if found is None:
             read_direct(self, dest, source_sel, dest_sel)
         else:
-            dest[...] = found
+            dest[...] = found.shared
 
     _replace(dataset, __getitem__=getitem, __array__=array, read_direct=direct)
 
@@ -93,8 +98,9 @@ def _plain(args: Any) -> bool:
     )
 
 
-def _as_index(args: Any) -> Any:
-    return ... if args == () else args
+def _whole(args: Any) -> bool:
+    parts = args if isinstance(args, tuple) else (args,)
+    return all(part is Ellipsis or part == slice(None) for part in parts)
 
 
 def _replace(owner: Any, **functions: Callable[..., Any]) -> None:

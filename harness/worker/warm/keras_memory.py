@@ -4,11 +4,13 @@ import contextlib
 import os
 import sys
 import threading
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from harness.worker.warm.h5_memory import Key, file_key
 
+LIBRARIES = ("keras", "tf_keras", "tensorflow")
 FEW = 32
 """Images that `predict` takes as one batch unless told otherwise."""
 CHANGES = 3
@@ -136,12 +138,9 @@ def _content(path: str, older_than: int) -> Key | None:
 def _is_constant(value: Any) -> bool:
     if isinstance(value, dict):
         return all(_is_constant(part) for part in value.values())
-    # Classes of the script itself are new in every run; those of a library are not.
-    return (
-        value is None
-        or isinstance(value, (bool, int, str))
-        or getattr(value, "__module__", "").startswith(("keras", "tf_keras", "tensorflow"))
-    )
+    # Classes of the script itself are new in every run, and so are objects; classes of a library are not.
+    library = isinstance(value, (type, types.FunctionType)) and value.__module__.startswith(LIBRARIES)
+    return value is None or isinstance(value, (bool, int, str)) or library
 
 
 def _checksum(model: Any, tf: Any) -> Callable[[], bytes]:

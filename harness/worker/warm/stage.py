@@ -1,11 +1,14 @@
 """Runs a script as `__main__` in a fresh namespace and puts everything back that it may have changed."""
 
 import builtins
+import contextlib
 import io
+import logging
 import os
 import random
 import signal
 import sys
+import threading
 import traceback
 import types
 import warnings
@@ -43,19 +46,25 @@ class Stage:
         sys.argv = list(command)
         sys.path[:] = [os.path.dirname(script), *self._path]
         self._seed_generators()
-        real = sys.stdin, sys.stdout, sys.stderr
+        real, threads = (sys.stdin, sys.stdout, sys.stderr), set(threading.enumerate())
         _direct(1, printed)
         _direct(2, errors)
         sys.stdin = io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8")
-        sys.stdout, sys.stderr = _stream(1), _stream(2)
+        sys.stdout, sys.stderr = own = _stream(1), _stream(2)
         try:
             status = self._perform(script)
-            for stream in (sys.stdout, sys.stderr):
-                if not stream.closed:
+            for thread in set(threading.enumerate()) - threads:
+                if not thread.daemon:
+                    thread.join()
+            # As at the end of a process: what the script still holds goes, and files that it left open are written.
+            vars(sys.modules["__main__"]).clear()
+            for stream in (sys.stdout, sys.stderr, *own):
+                with contextlib.suppress(Exception):  # the script's own stream may be anything
                     stream.flush()
         finally:
             sys.stdin, sys.stdout, sys.stderr = real
             self._clear(cwd, folder + os.sep)
+            _forget_handlers(own)
         return status
 
     def seed_libraries(self) -> None:
@@ -96,8 +105,10 @@ class Stage:
         """Undo what the script did to the process: a process of its own would have ended."""
         os.chdir(cwd)
         for name in sys.modules.keys() - self._libraries - {"__main__"}:
-            file = getattr(sys.modules[name], "__file__", None)
-            if file and os.path.abspath(file).startswith(folder):
+            module = sys.modules[name]
+            # a folder of modules without an __init__.py has a path only
+            places = [getattr(module, "__file__", None), *list(getattr(module, "__path__", []))[:1]]
+            if any(place and os.path.abspath(place).startswith(folder) for place in places):
                 del sys.modules[name]
             else:
                 self._libraries.add(name)
@@ -120,6 +131,18 @@ def _as_new(numpy: Any) -> None:
         sign="-", floatmode="maxprec", legacy=False,
     )  # fmt: skip
     numpy.seterr(divide="warn", over="warn", under="ignore", invalid="warn")
+
+
+def _forget_handlers(streams: tuple[io.TextIOWrapper, ...]) -> None:
+    """Take away what the run had logged to: its own output, which is another one in the next run, and files."""
+    loggers = [logging.root, *(it for it in logging.root.manager.loggerDict.values() if isinstance(it, logging.Logger))]
+    for logger in loggers:
+        for handler in list(logger.handlers):
+            mine = isinstance(handler, logging.StreamHandler) and handler.stream in streams
+            if mine or isinstance(handler, logging.FileHandler):
+                logger.removeHandler(handler)
+                handler.close()
+    logging.root.setLevel(logging.WARNING)
 
 
 def _stream(descriptor: int) -> io.TextIOWrapper:
