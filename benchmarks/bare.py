@@ -135,11 +135,13 @@ def _torch_export(model: Path) -> _Way:
 def _saved_model(model: Path) -> _Way:
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(model))
+    serve = tf.saved_model.load(str(model)).signatures["serving_default"]
+    (name,) = serve.structured_input_signature[1]
+    (output,) = serve.structured_outputs
 
     @tf.function(input_signature=[tf.TensorSpec((None, 55, 47, 3), tf.uint8)])  # type: ignore[untyped-decorator]
     def answer(images: Any) -> Any:
-        return tf.argmax(loaded.serve(tf.cast(images, tf.float32) / 255), axis=-1)
+        return tf.argmax(serve(**{name: tf.cast(images, tf.float32) / 255})[output], axis=-1)
 
     return _Way(lambda images: answer(images).numpy())
 
