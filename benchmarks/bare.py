@@ -135,7 +135,8 @@ def _torch_export(model: Path) -> _Way:
 def _saved_model(model: Path) -> _Way:
     import tensorflow as tf
 
-    serve = tf.saved_model.load(str(model)).signatures["serving_default"]
+    loaded = tf.saved_model.load(str(model))
+    serve = loaded.signatures["serving_default"]
     (name,) = serve.structured_input_signature[1]
     (output,) = serve.structured_outputs
 
@@ -143,6 +144,7 @@ def _saved_model(model: Path) -> _Way:
     def answer(images: Any) -> Any:
         return tf.argmax(serve(**{name: tf.cast(images, tf.float32) / 255})[output], axis=-1)
 
+    answer.model = loaded  # its variables live as long as it is held
     return _Way(lambda images: answer(images).numpy())
 
 
