@@ -86,7 +86,7 @@ def check(
     from harness.track import find_track
 
     submission = Submission(folder)
-    settings = settings_of(RESULTS, jobs, sandbox, memory, repair_seconds=30, batch_seconds=30)
+    settings = settings_of(RESULTS, jobs, sandbox, memory, repair_seconds=30, batch_seconds=60)
     with console.progress() as desk:
         findings = run(submission, find_track(track or submission.spec.track), settings, desk)
     for finding in findings:

@@ -27,7 +27,7 @@ WORKER_CODE = (
     "harness/__init__.py", "harness/protocol.py", "harness/wording.py", "harness/worker", "harness/models", "reference_defenses",
 )  # fmt: skip
 GRACE_SECONDS = 2.0
-COLD_BATCH = 4
+COLD_BATCH = 2
 MAX_NOTES = 20
 
 
