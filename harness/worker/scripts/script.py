@@ -188,8 +188,6 @@ class Script:
         return Workplace(self._root, options.cwd, options.provide, self._files)
 
     def _write_validation(self) -> Path:
-        import tempfile
-
         path = Path(tempfile.mkdtemp(prefix="validation-")) / "clean_validation_data.h5"
         images = np.load(self._badnet.validation_path / "images.npy", mmap_mode="r")
         write_h5(path, images, np.load(self._badnet.validation_path / "labels.npy"))

@@ -4,7 +4,6 @@ import mmap
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from typing import Any
 
 Key = tuple[Any, ...]
@@ -86,7 +85,7 @@ def install(older_than: int) -> None:
         else:
             dest[...] = found.shared
 
-    _replace(dataset, __getitem__=getitem, __array__=array, read_direct=direct)
+    dataset.__getitem__, dataset.__array__, dataset.read_direct = getitem, array, direct
 
 
 def _plain(args: Any) -> bool:
@@ -101,8 +100,3 @@ def _plain(args: Any) -> bool:
 def _whole(args: Any) -> bool:
     parts = args if isinstance(args, tuple) else (args,)
     return all(part is Ellipsis or part == slice(None) for part in parts)
-
-
-def _replace(owner: Any, **functions: Callable[..., Any]) -> None:
-    for name, function in functions.items():
-        setattr(owner, name, function)
