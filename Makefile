@@ -9,7 +9,7 @@ MARK_KERAS2 := .venv/.ready-keras2
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup keras2 evaluate check leaderboard badnets test test-all bench check-code
+.PHONY: help setup keras2 evaluate check leaderboard badnets test test-all security fuzz bench check-code
 
 help:  ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -38,6 +38,13 @@ test: $(MARK_DEV)  ## run the tests
 
 test-all: $(MARK_DEV)  ## run all tests, the slow ones too
 	@.venv/bin/python -m pytest
+
+fuzz: $(MARK_DEV)  ## fuzz the readers of strangers' bytes for ten minutes
+	@.venv/bin/python -c 'import atheris' 2>/dev/null || $(PIP) install --only-binary atheris --editable '.[fuzz]' || true
+	@.venv/bin/python -m tests.fuzz
+
+security: $(MARK_DEV)  ## run the hostile suite and put its results into docs/security.md
+	@.venv/bin/python -m pytest tests/hostile --security-table docs/security.md
 
 bench: $(MARK_DEV)  ## measure the budgets: ratios against a plain baseline in the same run (10 minutes)
 	@.venv/bin/python -m pytest benchmarks --benchmark-columns=min,median,max,rounds

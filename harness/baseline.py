@@ -9,6 +9,7 @@ from harness.errors import MachineError
 from harness.images import Report
 from harness.invigilator import Invigilator
 from harness.room import Candidate
+from harness.sandbox.limits import Limits
 from harness.sitting import Sitting, load_sitting, save_sitting
 from harness.track import BadNet, Track
 
@@ -60,7 +61,11 @@ def measure_baseline(track: Track, badnet: BadNet, invigilator: Invigilator, rep
 
 
 def baselines(track: Track, invigilator: Invigilator, jobs: int | None, desk: Desk) -> dict[str, Sitting]:
-    """The answers of every unrepaired BadNet of the track, measured where they are not known yet."""
+    """The answers of every unrepaired BadNet of the track, measured where they are not known yet.
+
+    Limits that are meant for a submission are not theirs.
+    """
+    invigilator = Invigilator(invigilator.sandbox, Limits(), batch=invigilator.batch)
     found = {name: known_baseline(track, badnet) for name, badnet in track.badnets.items()}
     known = {name: sitting for name, sitting in found.items() if sitting}
     missing = [track.badnets[name] for name in found if name not in known]

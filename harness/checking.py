@@ -93,19 +93,16 @@ def _findings(name: str, sitting: Sitting, labels: NDArray[np.int64] | None, cla
         return [Finding("error", name, f"{sitting.failure.stage}: {sitting.failure.reason}")]
     answers = np.concatenate([sitting.clean, *sitting.poisoned.values()])
     found = [Finding("warning", name, words) for words in sitting.notes]
-    if sitting.cold and sitting.cold.differed:
-        found.append(
-            Finding(
-                "warning",
-                name,
-                f"{sitting.cold.differed} of {sitting.cold.images} answers differ where each image gets a new process: "
-                f"{COLD_MEANS[sitting.cold.verdict]}",
-            )
-        )
-    if sitting.changed:
-        found.append(
-            Finding("warning", name, f"{sitting.changed} of {sitting.repeated} images, asked again, got another answer")
-        )
+    cold = sitting.audits.cold
+    if cold and cold.differed:
+        words = f"{cold.differed} of {cold.images} answers differ where each image gets a new process"
+        found.append(Finding("warning", name, f"{words}: {COLD_MEANS[cold.verdict]}"))
+    for audit in (sitting.audits.alone, sitting.audits.again, sitting.audits.reordered):
+        if audit and audit.changed:
+            words = f"{audit.changed} of {audit.images} images, asked again, got another answer"
+            found.append(Finding("warning", name, words))
+    if sitting.audits.failed:
+        found.append(Finding("error", name, f"asked again: {sitting.audits.failed}"))
     if invalid := int((answers == INVALID).sum()):
         found.append(Finding("error", name, f"{invalid} of {len(answers)} answers are not integers 0..{classes}"))
     if labels is None:

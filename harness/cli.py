@@ -12,7 +12,9 @@ from harness.cli_options import (
     RESULTS,
     BatchSeconds,
     ExamSeconds,
+    Gpu,
     Jobs,
+    Limit,
     Memory,
     RepairSeconds,
     Results,
@@ -44,6 +46,8 @@ def evaluate(
     batch_seconds: BatchSeconds = 120,
     exam_seconds: ExamSeconds = 7200,
     cold: Annotated[int, typer.Option(min=0, help="Images that a script answers again as a new process each.")] = 16,
+    limit: Limit = None,
+    gpu: Gpu = False,
     seed: Annotated[int | None, typer.Option(help="Of the order of the images; secret and new unless given.")] = None,
 ) -> None:
     """Examine a submission on every BadNet of its track; write and show its record."""
@@ -57,7 +61,7 @@ def evaluate(
     chosen = find_track(track or submission.spec.track)
     settings = settings_of(
         results, jobs, sandbox, memory, seed,
-        cold=cold, repair_seconds=repair_seconds, batch_seconds=batch_seconds, exam_seconds=exam_seconds,
+        gpu=gpu, limit=limit, cold=cold, repair_seconds=repair_seconds, batch_seconds=batch_seconds, exam_seconds=exam_seconds,
     )  # fmt: skip
     with console.progress() as desk:
         record = run(submission, chosen, settings, desk)
@@ -78,6 +82,8 @@ def check(
     jobs: Jobs = None,
     sandbox: SandboxName = "bubblewrap",
     memory: Memory = 6,
+    limit: Limit = None,
+    gpu: Gpu = False,
 ) -> None:
     """Try the whole contract on 64 images: is everything there, does it load, does it answer well?"""
     from harness import console
@@ -86,7 +92,7 @@ def check(
     from harness.track import find_track
 
     submission = Submission(folder)
-    settings = settings_of(RESULTS, jobs, sandbox, memory, repair_seconds=30, batch_seconds=60)
+    settings = settings_of(RESULTS, jobs, sandbox, memory, gpu=gpu, limit=limit, repair_seconds=30, batch_seconds=60)
     with console.progress() as desk:
         findings = run(submission, find_track(track or submission.spec.track), settings, desk)
     for finding in findings:
@@ -173,6 +179,22 @@ def rescore(
         failed |= bool(changed) and not write
     if failed:
         raise typer.Exit(2)
+
+
+@app.command()
+def doctor() -> None:
+    """Say whether this machine can examine submissions, and what to do where it cannot."""
+    from harness import console
+    from harness.doctor import examine
+
+    styles = {"ok": "green", "warning": "yellow", "error": "red"}
+    failed = False
+    for subject, finding in examine():
+        words = f"{finding.level:8}{subject}: {finding.words}" + (f"; {finding.fix}" if finding.fix else "")
+        console.out.print(words, markup=False, style=styles[finding.level], soft_wrap=True)
+        failed |= finding.level == "error"
+    if failed:
+        raise typer.Exit(3)
 
 
 def main() -> NoReturn:

@@ -1,25 +1,39 @@
 """sha256 of files, folders and JSON values."""
 
+import errno
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+from harness.folders import list_folder
+from harness.plain_files import NotPlain, open_plain
+
+NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+
 
 def digest_file(path: Path) -> str | None:
-    """The file's sha256 as hex, read in slices; None where there is no such file."""
+    """The file's sha256 as hex, read in slices; None where there is no such file, or something else in its place."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
+    except NotPlain:
         return None
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            return None
+        raise
 
 
 def digest_folder(folder: Path) -> str:
-    """One sha256 over the relative paths and contents of all files below `folder`, in sorted order; caches left out."""
+    """One sha256 over the relative paths and contents of all files below `folder`, in sorted order; caches left out.
+
+    A link counts as what it says, not as what it leads to. Raises UserError as `list_folder` does.
+    """
     total = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-        total.update(f"{path.relative_to(folder).as_posix()}\0{digest_file(path)}\n".encode())
+    for name, entry in list_folder(folder).items():
+        content = digest_file(folder / name) if entry.link is None else f"-> {entry.link}"
+        total.update(f"{name}\0{content}\n".encode(errors="surrogateescape"))
     return total.hexdigest()
 
 

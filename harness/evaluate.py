@@ -24,6 +24,7 @@ from harness.provenance import harness_facts, machine_facts
 from harness.record import Provenance, Record, SubmissionRecord, TrackRecord, write_record
 from harness.room import Candidate
 from harness.sitting import Failure, Sitting, load_sitting, save_arrays, save_sitting, write_whole
+from harness.sole_run import sole_run
 from harness.submission import Submission
 from harness.track import Track
 from harness.wording import harmless
@@ -49,6 +50,7 @@ class Paths:
     record: Path
     answers: Path
     unfinished: Path
+    lock: Path
     logs: Path
 
     @classmethod
@@ -59,6 +61,7 @@ class Paths:
             record=folder / f"{submission}.json",
             answers=folder / f"{submission}.answers.npz",
             unfinished=folder / ".unfinished" / submission,
+            lock=folder / ".unfinished" / f"{submission}.lock",
             logs=folder / "logs" / submission,
         )
 
@@ -67,35 +70,37 @@ def evaluate(submission: Submission, track: Track, settings: Settings, desk: Des
     """Examine a submission on every BadNet of the track, write record and answers, and return the record.
 
     BadNets that a run before this one finished, and that nothing has changed for, are not asked again. Raises UserError
-    for what the user can mend, MachineError for what the machine failed at; what a submission does never raises.
+    for what the user can mend (the submission is changed meanwhile, or another process evaluates it), MachineError for
+    what the machine failed at; what a submission does never raises.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     read_policy()  # a wrong one must show before the work, not after it
     candidates = admit(submission, track, settings, desk)
     paths = Paths.of(settings.results, track.name, submission.name)
-    unrepaired = baselines(track, settings.invigilator, settings.jobs, desk)
-    jobs = fitting_jobs(settings.jobs, repairs=submission.is_live_defense)
-    sittings = _sittings(submission, track, candidates, settings, jobs, paths, desk)
-    facts = harness_facts() | machine_facts()
-    answers_digest = save_arrays(paths.answers, answer_arrays(sittings, unrepaired))
-    record = assemble(
-        track, sittings, unrepaired,
-        submission=SubmissionRecord(
-            digest=submission.digest,
-            marks=sorted({mark for candidate in candidates.values() for mark in candidate.asking.marks}),
-            **submission.spec.model_dump(
-                include={"name", "authors", "description", "kind", "batch_mode", "stochastic"}
+    with sole_run(submission, track, lock=paths.lock, record=paths.record):
+        unrepaired = baselines(track, settings.invigilator, settings.jobs, desk)
+        jobs = fitting_jobs(settings.jobs, repairs=submission.is_live_defense)
+        sittings = _sittings(submission, track, candidates, settings, jobs, paths, desk)
+        facts = harness_facts() | machine_facts()
+        answers_digest = save_arrays(paths.answers, answer_arrays(sittings, unrepaired))
+        record = assemble(
+            track, sittings, unrepaired,
+            submission=SubmissionRecord(
+                digest=submission.digest,
+                marks=sorted({mark for candidate in candidates.values() for mark in candidate.asking.marks}),
+                **submission.spec.model_dump(
+                    include={"name", "authors", "description", "kind", "batch_mode", "stochastic"}
+                ),
             ),
-        ),
-        provenance=Provenance.model_validate(facts | {
-            "sandbox": settings.invigilator.sandbox.name, "limits": settings.invigilator.limits.model_dump(),
-            "jobs": jobs, "batch": settings.invigilator.batch, "started": started,
-            "answers": answers_digest, "seed": _order(settings.seed, candidates),
-            "files": {path: it for badnet in track.badnets.values() for path, it in files_of(track, badnet).items()},
-        }),
-    )  # fmt: skip
-    write_record(paths.record, record)
-    shutil.rmtree(paths.unfinished, ignore_errors=True)
+            provenance=Provenance.model_validate(facts | {
+                "sandbox": settings.invigilator.sandbox.name, "limits": settings.invigilator.limits.model_dump(),
+                "jobs": jobs, "batch": settings.invigilator.batch, "started": started,
+                "answers": answers_digest, "seed": _order(settings.seed, candidates),
+                "files": {path: it for badnet in track.badnets.values() for path, it in files_of(track, badnet).items()},
+            }),
+        )  # fmt: skip
+        write_record(paths.record, record)
+        shutil.rmtree(paths.unfinished, ignore_errors=True)
     return record
 
 
@@ -183,6 +188,7 @@ def _sittings(
         return settings.invigilator.sit(candidates[name], track, track.badnets[name], seed=seed, report=reports[name])
 
     def finished(name: str, sitting: Sitting) -> None:
+        submission.refuse_change()
         sittings[name] = sitting
         save_sitting(paths.unfinished / f"{name}.npz", sitting, keys[name])
         log = paths.logs / f"{name}.log"

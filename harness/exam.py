@@ -32,7 +32,8 @@ class Exam:
         self._starts = np.cumsum([0, *(len(section.images) for section in self.sections)])
         rng = np.random.default_rng(seed)
         self._order = rng.permutation(int(self._starts[-1]))
-        self._again = rng
+        self.draws = rng
+        """For whatever the audits draw."""
 
     def __len__(self) -> int:
         return len(self._order)
@@ -50,7 +51,22 @@ class Exam:
 
     def sample(self, count: int) -> NDArray[np.int64]:
         """Positions of `count` images, drawn without repetition, for the audits."""
-        return self._again.choice(len(self), size=min(count, len(self)), replace=False)
+        return self.draws.choice(len(self), size=min(count, len(self)), replace=False)
+
+    def clean(self) -> NDArray[np.bool_]:
+        """Which images of the secret order are clean test images: bool (n,), for the audits."""
+        marks = [np.full(len(section.images), section.trigger is None) for section in self.sections]
+        return np.concatenate(marks)[self._order]
+
+    def poisoned(self) -> NDArray[np.bool_]:
+        """Which images of the secret order carry a trigger: bool (n,), for the audits."""
+        marks = [
+            section.images.carries
+            if section.trigger and section.images.carries is not None
+            else np.full(len(section.images), section.trigger is not None)
+            for section in self.sections
+        ]
+        return np.concatenate(marks)[self._order]
 
     def unblind(self, answers: NDArray[np.int32]) -> dict[str | None, NDArray[np.int32]]:
         """Answers in the secret order -> answers in each set's own order; None is the clean set."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.audits import verdicts
 from harness.bootstrap import DRAWS, SEED, Cell, PoisonedAnswers, identity_counts, interval, score_draws
 from harness.errors import MachineError
 from harness.outcomes import (
@@ -23,7 +24,6 @@ from harness.record import (
     AuditsRecord,
     BadNetRecord,
     BaselineRecord,
-    ColdAuditRecord,
     FailureRecord,
     LatencyRecord,
     RateRecord,
@@ -55,11 +55,7 @@ def grade_badnet(
             attack_success_rate={name: _value(attack_success_rate(o)) for name, o in poisoned0.items()},
         ),
         timing=_timing(sitting),
-        audits=AuditsRecord(
-            repeated=sitting.repeated,
-            changed=sitting.changed,
-            cold=ColdAuditRecord(**sitting.cold._asdict()) if sitting.cold else None,
-        ),
+        audits=AuditsRecord(**sitting.audits.model_dump(), verdicts=verdicts(sitting.audits)),
         seed=f"{sitting.seed:x}",
         failure=FailureRecord(**sitting.failure._asdict()) if sitting.failure else None,
         notes=list(sitting.notes),

@@ -2,18 +2,19 @@
 
 import hashlib
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
 
 import numpy as np
 
+from harness.auditing import Auditing
+from harness.audits import Audits
 from harness.exam import PUBLIC_SEED, Exam
 from harness.images import Report, silent
 from harness.outcomes import INVALID
 from harness.room import Candidate, Misbehaviour, Room
-from harness.sandbox import Sandbox
+from harness.sandbox import Place, Sandbox
 from harness.sandbox.limits import Limits
 from harness.sandbox.process import SandboxedProcess
 from harness.sitting import Failure, Sitting
@@ -34,7 +35,8 @@ class Invigilator:
     ) -> None:  # fmt: skip
         """batch: images at a time. singles: images sent again, each alone. cold: images that a script answers again.
 
-        practice: a script whose answers differ in new processes is not run that way throughout: that may take hours.
+        practice: a script whose answers differ in new processes is not run that way throughout, and few images are asked
+        again: both may take hours.
         """
         self.sandbox = sandbox
         self.limits = limits
@@ -55,12 +57,12 @@ class Invigilator:
         for process in running:
             process.kill()
 
-    def open(self, *arguments: Any, **keywords: Any) -> SandboxedProcess:
-        """Start a process in the sandbox and keep it in mind until `shut`."""
+    def open(self, place: Place, command: Sequence[str], environment: Mapping[str, str]) -> SandboxedProcess:
+        """Start a process in a place of the sandbox and keep it in mind until `shut`."""
         with self._lock:
             if self._cancelled:
                 raise KeyboardInterrupt
-            process = self.sandbox.run(*arguments, **keywords)
+            process = place.run(command, environment=environment, limits=self.limits)
             self._running.add(process)
         return process
 
@@ -79,15 +81,19 @@ class Invigilator:
             seed = PUBLIC_SEED
         exam = Exam(badnet, seed)
         answers = np.full(len(exam), INVALID, np.int32)
-        with ExitStack() as leaving:
-            with self._turns.loading():
-                room = Room(self, candidate, track, badnet, submission_seed(seed))
-                leaving.callback(room.clear)
-                failure = _attempt(partial(room.seat, report))
+        enter = partial(Room, self, candidate, track, badnet, submission_seed(seed))
+        auditing = None
+        with self._seated(enter, report) as (room, unready):
+            failure = unready
             if not failure:
-                report("waiting for its turn", 0, 0)
                 with self._turns.examining():
                     failure = _attempt(partial(room.examine, exam, answers, report))
+                    if not failure and not candidate.asking.public:
+                        auditing = Auditing(room, exam, answers)
+                        auditing.ask_first(room, report)
+        while auditing and auditing.needs_new_process:
+            with self._seated(enter, report) as (another, unready), self._turns.examining():
+                auditing.ask_anew(another, unready, report)
         if failure:
             answers[:] = INVALID
         unblinded = exam.unblind(answers)
@@ -95,8 +101,21 @@ class Invigilator:
         poisoned = {trigger: part for trigger, part in unblinded.items() if trigger is not None}
         return Sitting(
             clean=clean, poisoned=poisoned, failure=failure, seed=seed, notes=tuple(room.notes), log=room.process.log,
-            peak_memory=room.process.peak_memory or None, **room.readings,
+            peak_memory=room.process.peak_memory or None, audits=auditing.audits if auditing else Audits(),
+            **room.readings,
         )  # fmt: skip
+
+    @contextmanager
+    def _seated(self, enter: Callable[[], Room], report: Report) -> Iterator[tuple[Room, Failure | None]]:
+        """A process that has loaded, or why it has not; it ends with the block."""
+        with ExitStack() as leaving:
+            with self._turns.loading():
+                room = enter()
+                leaving.callback(room.clear)
+                failure = _attempt(partial(room.seat, report))
+            if not failure:
+                report("waiting for its turn", 0, 0)
+            yield room, failure
 
 
 def _attempt(step: Callable[[], None]) -> Failure | None:

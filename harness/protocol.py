@@ -117,7 +117,10 @@ def parse(header: bytes, payload: NDArray[np.uint8]) -> Frame:
     dtype, shape = _described(described)
     if math.prod(shape) * dtype.itemsize != len(payload):
         raise ProtocolError(f"an array of {shape} {dtype} does not have {len(payload)} bytes")
-    return Frame(kind, fields, payload.view(dtype).reshape(shape))
+    try:
+        return Frame(kind, fields, payload.view(dtype).reshape(shape))
+    except ValueError as error:  # no bytes, and dimensions beyond what an array can have
+        raise ProtocolError("an array with an impossible shape") from error
 
 
 def _described(described: object) -> tuple[np.dtype[Any], tuple[int, ...]]:

@@ -5,11 +5,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from harness.audits import Audits
 from harness.errors import UserError
+from harness.plain_files import read_plain
+from harness.record_checks import impossible
 from harness.sitting import write_whole
 from harness.wording import first_problem
 
 SCHEMA_VERSION = 1
+MAX_RECORD = 8 * 1024**2
 
 
 class _Part(BaseModel):
@@ -83,24 +87,11 @@ class TimingRecord(_Part):
     peak_memory_bytes: int | None
 
 
-class ColdAuditRecord(_Part):
-    """Images that a script also answered as a new process each."""
+class AuditsRecord(Audits):
+    """What was asked again, and what it says."""
 
-    images: int
-    differed: int
-    verdict: str
-    """"agrees"; "run cold": all answers are those of new processes; "nondeterministic": new processes differ too."""
-
-
-class AuditsRecord(_Part):
-    """What was asked twice."""
-
-    repeated: int
-    """Images sent a second time, each alone."""
-    changed: int
-    """How many of those got another answer."""
-    cold: ColdAuditRecord | None = None
-    """Null for all but scripts that are called image by image."""
+    verdicts: list[str]
+    """"stochastic", "batch-dependent", "base-rate-dependent": shown on the board where the submission did not declare it."""
 
 
 class FailureRecord(_Part):
@@ -211,12 +202,14 @@ def write_record(path: Path, record: Record) -> None:
 
 def read_record(path: Path) -> Record:
     """Read a record; raises UserError that names the file and the first wrong key."""
+    data = read_plain(path, MAX_RECORD)
     try:
-        return Record.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        record = Record.model_validate_json(data)
     except ValidationError as error:
         raise UserError(f"{path}: {first_problem(error)}; evaluate the submission again") from error
+    if problem := impossible(data, record):
+        raise UserError(f"{path}: {problem}; evaluate the submission again")
+    return record
 
 
 def schema() -> dict[str, Any]:

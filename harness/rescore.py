@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.archives import load_arrays
+from harness.audits import Audits
 from harness.digests import digest_file
 from harness.errors import UserError
 from harness.evaluate import assemble
 from harness.preparation import prepare
 from harness.record import BadNetRecord, Record, read_record
-from harness.sitting import CLOCKS, ColdAudit, Failure, Sitting, load_arrays
+from harness.sitting import CLOCKS, Failure, Sitting
 from harness.track import BadNet, find_track
+from harness.wording import harmless
 
 
 def answers_path(record_path: Path) -> Path:
@@ -37,6 +40,8 @@ def rescore(path: Path, track_name: str | None = None) -> tuple[Record, Record]:
     arrays = load_arrays(answers)
     sittings, unrepaired = {}, {}
     for name, badnet in track.badnets.items():
+        if name not in old.badnets:
+            raise UserError(f"{path}: has no badnets.{name}; evaluate again")
         mine = _below(f"{name}/", arrays)
         sittings[name] = _sitting(answers, badnet, mine, old.badnets[name])
         unrepaired[name] = Sitting(**_answers(answers, badnet, _below("baseline/", mine)))
@@ -51,7 +56,7 @@ def differences(old: Any, new: Any, key: str = "") -> list[str]:
             for name in sorted(old.keys() | new.keys())
             for line in differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
         ]
-    return [] if old == new else [f"{key}: {old} -> {new}"]
+    return [] if old == new else [harmless(f"{key}: {old} -> {new}")]
 
 
 def _below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -59,13 +64,12 @@ def _below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray
 
 
 def _sitting(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]], record: BadNetRecord) -> Sitting:
-    timing, audits, failure = record.timing, record.audits, record.failure
-    timed: dict[str, Any] = {name: arrays[name] for name in CLOCKS}
+    timing, failure = record.timing, record.failure
     return Sitting(
-        **_answers(path, badnet, arrays), **timed,
+        **_answers(path, badnet, arrays), **_clocks(path, badnet, arrays),
         start_seconds=timing.start_seconds, load_seconds=timing.load_seconds, repair_seconds=timing.repair_seconds,
-        peak_memory=timing.peak_memory_bytes, repeated=audits.repeated, changed=audits.changed,
-        cold=ColdAudit(**audits.cold.model_dump()) if audits.cold else None, notes=tuple(record.notes),
+        peak_memory=timing.peak_memory_bytes, notes=tuple(record.notes),
+        audits=Audits.model_validate(record.audits.model_dump(exclude={"verdicts"})),
         seed=int(record.seed, 16), failure=Failure(failure.stage, failure.reason) if failure else None,
     )  # fmt: skip
 
@@ -83,3 +87,14 @@ def _answers(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]]) -> 
                 f"{path}: {badnet.name}/{name} has {answers.dtype}{answers.shape}, not {expected[name]} answers"
             )
     return {"clean": clean, "poisoned": poisoned}
+
+
+def _clocks(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    clocks = {name: arrays.get(name, np.empty(0, object)) for name in CLOCKS}
+    for name, readings in clocks.items():
+        kind = np.int64 if name == "batch_images" else np.float64
+        if readings.dtype != kind or not (np.isfinite(readings) & (readings > 0)).all():
+            raise UserError(f"{path}: {badnet.name}/{name} holds no clock readings; evaluate again")
+    if len(clocks["batch_seconds"]) != len(clocks["batch_images"]):
+        raise UserError(f"{path}: {badnet.name} has other batches than times of them; evaluate again")
+    return clocks

@@ -1,5 +1,6 @@
 """One submission at its exam: a worker in a sandbox, what is asked of it, and the clock readings."""
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.audits import ColdAudit
 from harness.exam import Exam
 from harness.images import Report, silent
 from harness.models.quiet import environment
 from harness.outcomes import sanitise
 from harness.protocol import Channel, Frame, ProtocolError
-from harness.sitting import ColdAudit, Failure
+from harness.sitting import Failure
 from harness.track import BadNet, Track
 from harness.wording import harmless
 from harness.worker.kinds._asking import Asking
@@ -29,6 +31,10 @@ WORKER_CODE = (
 GRACE_SECONDS = 2.0
 COLD_BATCH = 2
 MAX_NOTES = 20
+THREADS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
+)  # fmt: skip
+"""Variables that say how many threads a library uses: as many as there are cores, whatever the user's own are set to."""
 
 
 class Candidate(NamedTuple):
@@ -59,29 +65,29 @@ class Room:
         self.invigilator, self.candidate, self.limits = invigilator, candidate, invigilator.limits
         self.classes = track.classes
         self.readings: dict[str, Any] = {}
+        self.cold: ColdAudit | None = None
         self.notes: list[str] = []
         self.asked = 0
         model = f"/badnet/{badnet.name}{badnet.model_path.suffix}"
         mounts = {f"/code/{name}": ROOT / name for name in WORKER_CODE}
         mounts |= {"/submission": candidate.root, model: badnet.model_path}
         mounts |= {f"/validation/{name}": badnet.validation_path / name for name in ("images.npy", "labels.npy")}
-        places = invigilator.sandbox.place(mounts)
+        place = invigilator.sandbox.place(mounts)
         self.start = {
             "submission_kind": candidate.kind,
             "options": dict(candidate.options),
-            "root": places["/submission"],
+            "root": place.paths["/submission"],
             "seed": seed,
+            "limits": self.limits.of_a_process(counts_anew=invigilator.sandbox.counts_anew),
             "badnet": {
-                "name": badnet.name, "model_path": places[model], "classes": track.classes, "scale": badnet.spec.scale,
-                "validation_path": str(Path(places["/validation/images.npy"]).parent),
+                "name": badnet.name, "model_path": place.paths[model], "classes": track.classes, "scale": badnet.spec.scale,
+                "validation_path": str(Path(place.paths["/validation/images.npy"]).parent),
             },
         }  # fmt: skip
-        code = str(Path(places["/code/harness/__init__.py"]).parent.parent)
+        code = str(Path(place.paths["/code/harness/__init__.py"]).parent.parent)
         self.began = self.exam_began = time.monotonic()
-        self.process = invigilator.open(
-            [sys.executable, "-s", "-m", "harness.worker"],
-            mounts=mounts, environment=_environment(code), limits=self.limits,
-        )  # fmt: skip
+        environment = _environment(code, gpu=invigilator.sandbox.gpu)
+        self.process = invigilator.open(place, [sys.executable, "-s", "-m", "harness.worker"], environment)
         self.channel: Channel = self.process.channel
 
     def seat(self, report: Report) -> None:
@@ -99,16 +105,18 @@ class Room:
         self.readings[f"{stage}_seconds"] = time.monotonic() - hello
 
     def examine(self, exam: Exam, answers: NDArray[np.int32], report: Report) -> None:
-        """Send the whole exam in batches and note how long each answer takes; then some of it again."""
-        self.exam_began = time.monotonic()
+        """Send the whole exam in batches and note how long each answer takes; a sample may go to new processes too."""
+        self.begin()
         everything, asking = np.arange(len(exam)), self.candidate.asking
         self._answer(exam, everything, answers, len(exam) if asking.whole else asking.batch, report)
         if asking.public:
             del self.readings["batch_seconds"], self.readings["batch_images"]  # the work was done elsewhere
-        else:
-            self._ask_again(exam, answers)
         if asking.cold and self.invigilator.cold:
             self._compare_with_new_processes(exam, answers, report)
+
+    def begin(self, spent: float = 0.0) -> None:
+        """Have the time for all images together run from now on, less the seconds that were spent already."""
+        self.exam_began = time.monotonic() - spent
 
     def _answer(
         self, exam: Exam, positions: NDArray[np.int64], answers: NDArray[np.int32], size: int | None, report: Report,
@@ -118,28 +126,11 @@ class Room:
         seconds, images, size = [], [], size or self.invigilator.batch
         for start in range(0, len(positions), size):
             part = positions[start : start + size]
-            taken, answers[part] = self._ask(exam.images_at(part), cold=cold)
+            taken, answers[part] = self.ask(exam.images_at(part), cold=cold)
             seconds.append(taken)
             images.append(len(part))
             report("answering, a new process each" if cold else "answering", start + len(part), len(positions))
         self.readings |= {"batch_seconds": np.array(seconds), "batch_images": np.array(images)}
-
-    def _ask_again(self, exam: Exam, answers: NDArray[np.int32]) -> None:
-        """Send some of the images again, each alone: their latency, and whether the answer is still the same.
-
-        Where all images go into one call, a call is no latency: then the same images go into a second, smaller call.
-        """
-        positions = exam.sample(self.invigilator.singles)
-        again, seconds = (
-            np.empty(len(positions), np.int32),
-            np.empty(0 if self.candidate.asking.whole else len(positions)),
-        )
-        if self.candidate.asking.whole:
-            _, again[:] = self._ask(exam.images_at(positions))
-        for i in range(len(seconds)):
-            seconds[i], again[i : i + 1] = self._ask(exam.images_at(positions[i : i + 1]))
-        changed = int((again != answers[positions]).sum())
-        self.readings |= {"single_seconds": seconds, "repeated": len(positions), "changed": changed}
 
     def _compare_with_new_processes(self, exam: Exam, answers: NDArray[np.int32], report: Report) -> None:
         """Have a sample answered by a new process each, which is how the script's author runs it: those answers win."""
@@ -153,7 +144,7 @@ class Room:
         if verdict == "run cold" and not self.invigilator.practice:
             self._enough_time((time.monotonic() - began) / 2 / len(positions) * len(exam))
             self._answer(exam, np.arange(len(exam)), answers, COLD_BATCH, report, cold=True)
-        self.readings["cold"] = ColdAudit(len(positions), differed, verdict)
+        self.cold = ColdAudit(images=len(positions), differed=differed, verdict=verdict)
 
     def _enough_time(self, needed: float) -> None:
         """Raise Misbehaviour where running all images by new processes would be in vain."""
@@ -169,14 +160,15 @@ class Room:
         found = []
         for start in range(0, len(positions), COLD_BATCH):
             report("comparing with new processes", start, len(positions))
-            found.append(self._ask(exam.images_at(positions[start : start + COLD_BATCH]), cold=True)[1])
+            found.append(self.ask(exam.images_at(positions[start : start + COLD_BATCH]), cold=True)[1])
         return np.concatenate(found)
 
     def clear(self) -> None:
         """End the worker and all that it started."""
         self.invigilator.shut(self.process)
 
-    def _ask(self, images: NDArray[np.uint8], *, cold: bool = False) -> tuple[float, NDArray[np.int32]]:
+    def ask(self, images: NDArray[np.uint8], *, cold: bool = False) -> tuple[float, NDArray[np.int32]]:
+        """Have one batch answered: the seconds that it took, and int32 (n,). Raises Misbehaviour."""
         asked, self.asked = time.monotonic(), self.asked + 1
         left = self.exam_began + self.limits.exam_seconds - asked
         if left <= 0:
@@ -235,8 +227,8 @@ class Room:
 
     def _why_gone(self) -> str:
         status = self.process.ended(GRACE_SECONDS)
-        if self.process.out_of_memory:
-            return f"used more than {self.limits.memory_bytes / 2**30:.3g} GiB of memory"
+        if self.process.exceeded:
+            return self.process.exceeded
         if status is None:
             return "closed its pipe"
         # bubblewrap reports a signal as 128 + its number.
@@ -246,9 +238,10 @@ class Room:
         return f"{how} without an answer{f' ({last})' if last else ''}"
 
 
-def _environment(code: str) -> dict[str, str]:
+def _environment(code: str, *, gpu: bool) -> dict[str, str]:
     fixed = {
         "PYTHONPATH": code, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/tmp", "TMPDIR": "/tmp",
         "USER": "exam", "LOGNAME": "exam", "LANG": "C.UTF-8", "TZ": "UTC", "PATH": "/usr/bin:/bin",
     }  # fmt: skip
-    return fixed | environment()
+    cores = str(len(os.sched_getaffinity(0)))
+    return fixed | environment(gpu=gpu) | dict.fromkeys(THREADS, cores)

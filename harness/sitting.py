@@ -5,7 +5,6 @@ import io
 import json
 import os
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.archives import load_arrays
+from harness.audits import Audits
 from harness.errors import MachineError, UserError
 from harness.wording import harmless
 
@@ -30,22 +31,12 @@ class Failure(NamedTuple):
     reason: str
 
 
-class ColdAudit(NamedTuple):
-    """A sample of images answered once more by a new process each: how many, how many differed, and what followed."""
-
-    images: int
-    differed: int
-    verdict: str
-    """"agrees", "run cold" (all answers are those of new processes) or "nondeterministic" (new processes differ too)."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Sitting:
     """Answers in each set's own order and the host's clock readings; all arrays, so that every figure can be recomputed.
 
     clean: int32 (n,). poisoned: trigger -> int32 (n,). batch_seconds and batch_images: (b,). single_seconds: (s,), the
-    latencies of images sent alone. repeated, changed: images answered a second time, and how many answers then differed.
-    notes: what the worker found worth telling.
+    latencies of images sent alone. audits: what came of asking again. notes: what the worker found worth telling.
     """
 
     clean: NDArray[np.int32]
@@ -57,9 +48,7 @@ class Sitting:
     load_seconds: float | None = None
     repair_seconds: float | None = None
     peak_memory: int | None = None
-    repeated: int = 0
-    changed: int = 0
-    cold: ColdAudit | None = None
+    audits: Audits = field(default_factory=Audits)
     notes: tuple[str, ...] = ()
     seed: int = 0
     failure: Failure | None = None
@@ -73,10 +62,8 @@ class Sitting:
 
     def facts(self) -> dict[str, Any]:
         """All that is not an array, as JSON values; without the log."""
-        names = (
-            "start_seconds", "load_seconds", "repair_seconds", "peak_memory", "repeated", "changed", "cold", "notes", "seed",
-        )  # fmt: skip
-        return {name: getattr(self, name) for name in names} | {"failure": self.failure}
+        names = ("start_seconds", "load_seconds", "repair_seconds", "peak_memory", "notes", "seed", "failure")
+        return {name: getattr(self, name) for name in names} | {"audits": self.audits.model_dump()}
 
     @classmethod
     def restore(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> "Sitting":
@@ -85,7 +72,7 @@ class Sitting:
         timed: dict[str, Any] = {name: arrays[name] for name in CLOCKS}
         restored = {
             "failure": facts["failure"] and Failure(*facts["failure"]),
-            "cold": facts["cold"] and ColdAudit(*facts["cold"]),
+            "audits": Audits.model_validate(facts["audits"]),
             "notes": tuple(facts["notes"]),
         }
         return cls(clean=arrays[CLEAN], poisoned=poisoned, **timed, **{**facts, **restored})
@@ -113,15 +100,6 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> str:
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_whole(path, buffer.getvalue())
     return hashlib.sha256(buffer.getvalue()).hexdigest()
-
-
-def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read the arrays of a .npz; raises UserError where it is missing or damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-        raise UserError(f"{path}: cannot be read ({error}); evaluate again") from error
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -51,11 +51,6 @@ def start(name: str, kind: str, track: Track, folder: Path, desk: Desk) -> None:
         raise UserError(f"--kind {problem}; {did_you_mean(kind, starter_names())}")
     if folder.exists():
         raise UserError(f"{folder}: is there already; choose another name, or a new folder with --out")
-    for badnet in track.badnets:
-        if not re.fullmatch(r"[\w-]+", badnet, re.ASCII):
-            raise UserError(
-                f"{track.folder / 'track.toml'}: badnets.{harmless(badnet, 60)}: names files too; use letters, digits, - and _"
-            )
     prepare(track, desk.report(f"track {track.name}"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

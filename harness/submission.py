@@ -1,21 +1,22 @@
 """Submissions: `submissions/<name>/submission.toml`, read and checked without opening any model file."""
 
-import tomllib
+import stat
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.digests import digest_folder
 from harness.errors import UserError
-from harness.track import NAME
+from harness.folders import is_odd, list_folder, refuse_leaving_links
+from harness.toml_files import read_toml
+from harness.track import Name
 from harness.wording import did_you_mean, first_problem, harmless, one_of
 from harness.worker.kinds import find_kind, kind_names
 
 FILE = "submission.toml"
-MAX_FILE = 256 * 1024
 
 
 class SubmissionSpec(BaseModel):
@@ -23,11 +24,11 @@ class SubmissionSpec(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: str = Field(pattern=NAME)
+    name: Name
     authors: list[str] = []
     description: str = ""
     kind: str
-    track: str = "faces"
+    track: Name = "faces"
     batch_mode: bool = False
     """Declares that answers depend on the other images of a batch."""
     stochastic: bool = False
@@ -39,9 +40,19 @@ class Submission:
     """A submission as its author describes it."""
 
     def __init__(self, folder: Path) -> None:
-        """Read `folder/submission.toml`; raises UserError that names the file, the key and the fix."""
+        """Read `folder/submission.toml`; raises UserError that names the file, the key and the fix.
+
+        So does a folder that holds more than plain files and links within it, or too many or too large ones.
+        """
         self.folder = folder
         self.path = folder / FILE
+        if is_odd(str(folder)):
+            raise UserError(f"{harmless(str(folder), 200)!r}: a name with unprintable characters; rename the folder")
+        if not folder.is_dir():
+            near = did_you_mean(folder.name, [p.parent.name for p in folder.parent.glob(f"*/{FILE}")])
+            raise UserError(f"{folder}: no such folder; {near}")
+        self._listing = list_folder(folder)
+        refuse_leaving_links(folder, self._listing)
         self.spec = _read(folder)
         self._kind = find_kind(self.spec.kind)
 
@@ -57,8 +68,17 @@ class Submission:
 
     @cached_property
     def digest(self) -> str:
-        """One sha256 over all files of the folder."""
-        return digest_folder(self.folder)
+        """One sha256 over all files of the folder as they were when it was opened; raises UserError as `refuse_change` does."""
+        digest = digest_folder(self.folder)
+        self.refuse_change()
+        return digest
+
+    def refuse_change(self) -> None:
+        """Raise UserError where a file was touched since the submission was opened: what was asked is not what is there."""
+        now = list_folder(self.folder)
+        changed = [name for name in {**self._listing, **now} if self._listing.get(name) != now.get(name)]
+        if changed:
+            raise UserError(f"{self.folder}: {changed[0]!r} was changed while it was examined; evaluate it again")
 
     def tables(self, badnets: Iterable[str]) -> dict[str, BaseModel]:
         """The checked options for each of the track's BadNets that the submission answers for.
@@ -92,38 +112,30 @@ class Submission:
         return options
 
     def _check_file(self, key: str, name: str) -> None:
-        path, root = self.folder / name, self.folder.resolve()
-        if not path.resolve().is_relative_to(root):
+        path = self.folder / name
+        try:
+            inside = path.resolve().is_relative_to(self.folder.resolve())
+            status = path.stat()
+        except (OSError, ValueError):  # ValueError: a name that no file can have
+            suffix = PurePosixPath(name).suffix
+            there = [other for other in self._listing if PurePosixPath(other).suffix == suffix]
+            raise UserError(
+                f"{self.path}: {key}: no file {harmless(name, 200)!r} in {self.folder}; {did_you_mean(name, there[:20])}"
+            ) from None
+        if not inside:
             raise UserError(
                 f"{self.path}: {key}: {harmless(name)!r} is outside the submission's folder; copy it inside"
             )
-        if not path.exists():
-            there = sorted(p.relative_to(self.folder).as_posix() for p in self.folder.rglob(f"*{Path(name).suffix}"))
-            raise UserError(
-                f"{self.path}: {key}: no file {harmless(name)!r} in {self.folder}; {did_you_mean(name, there[:20])}"
-            )
-        if path.is_file() and path.stat().st_size == 0:
+        if stat.S_ISREG(status.st_mode) and status.st_size == 0:
             raise UserError(f"{self.path}: {key}: {harmless(name)!r} is empty; put the file there again")
 
 
 def _read(folder: Path) -> SubmissionSpec:
     path = folder / FILE
-    if not folder.is_dir():
-        near = did_you_mean(folder.name, [p.parent.name for p in folder.parent.glob(f"*/{FILE}")])
-        raise UserError(f"{folder}: no such folder; {near}")
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{folder}: has no {FILE}; `badnet new NAME --kind KIND` writes one to begin from")
     try:
-        data = path.read_bytes()[: MAX_FILE + 1]
-        if len(data) > MAX_FILE:
-            raise UserError(
-                f"{path}: larger than {MAX_FILE // 1024} KiB; a submission.toml states names and options only"
-            )
-        spec = SubmissionSpec.model_validate(tomllib.loads(data.decode()))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: not valid TOML ({harmless(str(error))})") from error
+        spec = SubmissionSpec.model_validate(read_toml(path))
     except ValidationError as error:
         raise UserError(f"{path}: {first_problem(error)}") from error
     if spec.kind not in kind_names():

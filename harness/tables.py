@@ -8,8 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 from tabulate import tabulate
 
+from harness.audits import Flags
 from harness.grading import grade_badnet
-from harness.record import BadNetRecord, RateRecord, Record
+from harness.record import AuditsRecord, BadNetRecord, RateRecord, Record
 from harness.sitting import Sitting
 from harness.track import Track
 from harness.wording import harmless
@@ -18,6 +19,16 @@ HEADINGS = ("BadNet", "CA", "FPR", "DR", "ASR", "RA", "U", "R", "P", "S")
 MEANINGS = """CA clean accuracy, FPR false-flag rate, DR N+1 detection rate,
 ASR attack success rate, RA recovered accuracy, all in %;
 U utility kept, R attack removed, P protection; S = 100 (U + P - 1)"""
+COMPANY = {
+    "all_clean": "all clean",
+    "mostly_clean": "mostly clean",
+    "alone": "alone",
+    "reordered": "in another order",
+    "duplicates": "beside copies",
+    "again": "asked the same again",
+    "same_seed": "from the same seed",
+}
+"""The audits in words; the two mixes first."""
 NOT_MEASURED = "–"
 
 
@@ -77,9 +88,32 @@ def notes(record: Record) -> Iterator[str]:
         if cold and cold.differed:
             words = f"{cold.differed} of {cold.images} answers differed in new processes: {cold.verdict}"
             said.setdefault(words, []).append(name)
+        for words in audited(badnet.audits):
+            said.setdefault(words, []).append(name)
         for words in badnet.notes:
             said.setdefault(harmless(words, 300), []).append(name)
     return (f"{', '.join(names)}: {words}" for words, names in said.items())
+
+
+def audited(audits: AuditsRecord) -> Iterator[str]:
+    """What the verdicts of the audits rest on, in one line, and why audits failed, in another."""
+    if audits.verdicts:
+        company = [(words, getattr(audits, name)) for name, words in COMPANY.items()]
+        changed = [f"{audit.changed} of {audit.images} {words}" for words, audit in company if audit]
+        rates = [
+            f"{rate} {_percent(flags.exam, flags)} -> {_percent(flags.again, flags)} {words}"
+            for rate, kind in (("FPR", "clean"), ("DR", "poisoned"))
+            for words, audit in company[:2]
+            if audit and (flags := getattr(audit, kind))
+        ]
+        figures = ", ".join([f"answers changed for {', '.join(changed)}", *rates]) if changed else "in new processes"
+        yield f"{', '.join(audits.verdicts)}: {figures}"
+    if audits.failed:
+        yield f"audit failed: {harmless(audits.failed, 300)}"
+
+
+def _percent(count: int, flags: Flags) -> str:
+    return f"{100 * count / flags.images:.1f} %"
 
 
 def markdown(record: Record) -> str:

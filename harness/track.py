@@ -1,21 +1,41 @@
 """Tracks: `datasets/<track>/track.toml` (content), `manifest.json` (digests), `data/` (images made or imported at first use)."""
 
 import json
-import tomllib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.digests import digest_file, digest_json
 from harness.errors import UserError
 from harness.images import ImageSet
-from harness.wording import first_problem, one_of
+from harness.plain_files import read_plain
+from harness.sitting import write_whole
+from harness.toml_files import read_toml
+from harness.wording import first_problem, harmless, one_of
 
 DATASETS = Path(__file__).resolve().parent.parent / "datasets"
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+MAX_MANIFEST = 16 * 1024**2
+
+
+def _inside(path: str) -> str:
+    if not path.isprintable() or "\\" in path or any(part in ("", ".", "..") for part in path.split("/")):
+        raise ValueError("must be a path inside the track's folder, with / between folders")
+    return path
+
+
+def _shown(text: str) -> str:
+    return harmless(text)
+
+
+Name = Annotated[str, Field(pattern=NAME)]
+Words = Annotated[str, AfterValidator(_shown)]
+"""For people; without characters that act on a terminal."""
+InsidePath = Annotated[str, AfterValidator(_inside)]
+"""A path relative to the track's folder, and within it."""
 
 
 class _Strict(BaseModel):
@@ -33,12 +53,12 @@ class TriggerSpec(_Strict):
 class BadNetSpec(_Strict):
     """One BadNet of a track, as `track.toml` states it."""
 
-    title: str = ""
-    model: str
+    title: Words = ""
+    model: InsidePath
     """Path of the model file, relative to the track's folder."""
     scale: float = 255.0
     """The net's input is the image divided by this: 255, or 1 for raw 0..255 input."""
-    triggers: dict[str, TriggerSpec] = {}
+    triggers: dict[Name, TriggerSpec] = {}
     """Empty for a clean twin."""
     options: dict[str, Any] = {}
     """For the source: how to find or make this BadNet."""
@@ -47,34 +67,44 @@ class BadNetSpec(_Strict):
 class TrackSpec(_Strict):
     """The whole of `track.toml`."""
 
-    name: str = Field(pattern=NAME)
-    title: str
+    name: Name
+    title: Words
     classes: int = Field(ge=2)
     shape: tuple[int, int, int]
     """Height, width, channels."""
     source: str
     """The module of `harness/sources/` that makes or imports the images."""
     options: dict[str, Any] = {}
-    badnets: dict[str, BadNetSpec] = Field(min_length=1)
+    badnets: dict[Name, BadNetSpec] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _targets_are_classes(self) -> "TrackSpec":
+        for name, badnet in self.badnets.items():
+            for trigger, spec in badnet.triggers.items():
+                if spec.target >= self.classes:
+                    raise ValueError(
+                        f"badnets.{name}.triggers.{trigger}.target: {spec.target} is no class; 0..{self.classes - 1}"
+                    )
+        return self
 
 
 class BadNetSets(_Strict):
     """Where a BadNet's files are, relative to the track's folder: written by the source into the manifest."""
 
-    model: str
-    validation: str
-    test: str
-    poisoned: dict[str, str]
+    model: InsidePath
+    validation: InsidePath
+    test: InsidePath
+    poisoned: dict[Name, InsidePath]
     """Trigger -> image set."""
-    notes: list[str] = []
+    notes: list[Words] = []
     """What the source found worth telling: images without their trigger, values that were rounded."""
 
 
 class Manifest(_Strict):
     """The digest of every file of a track, and which files belong to which BadNet."""
 
-    badnets: dict[str, BadNetSets]
-    files: dict[str, str]
+    badnets: dict[Name, BadNetSets]
+    files: dict[InsidePath, str]
     """Path relative to the track's folder -> sha256."""
 
 
@@ -144,14 +174,20 @@ class Track:
     @cached_property
     def manifest(self) -> Manifest:
         """Digests and sets; raises UserError where the track was not imported yet."""
+        if not self.manifest_path.exists():
+            raise UserError(f"track {self.name}: not imported yet; run `badnet track import {self.name} --from DIR`")
         try:
-            return Manifest.model_validate_json(self.manifest_path.read_bytes())
-        except FileNotFoundError:
-            raise UserError(
-                f"track {self.name}: not imported yet; run `badnet track import {self.name} --from DIR`"
-            ) from None
+            manifest = Manifest.model_validate_json(read_plain(self.manifest_path, MAX_MANIFEST))
         except ValidationError as error:
             raise UserError(f"{self.manifest_path}: {first_problem(error)}; import or build the track again") from error
+        for name, sets in manifest.badnets.items():
+            for trigger in sets.poisoned:
+                if name in self.spec.badnets and trigger not in self.spec.badnets[name].triggers:
+                    raise UserError(
+                        f"{self.manifest_path}: badnets.{name}.poisoned: track.toml has no trigger {trigger!r}; "
+                        "import or build the track again"
+                    )
+        return manifest
 
     @cached_property
     def badnets(self) -> Mapping[str, BadNet]:
@@ -173,7 +209,7 @@ class Track:
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest."""
-        self.manifest_path.write_text(json.dumps(manifest.model_dump(), indent=1) + "\n", encoding="utf-8")
+        write_whole(self.manifest_path, (json.dumps(manifest.model_dump(), indent=1) + "\n").encode())
         for name in ("manifest", "badnets", "digest"):
             self.__dict__.pop(name, None)
 
@@ -197,10 +233,6 @@ def track_names() -> list[str]:
 
 def _read_spec(path: Path) -> TrackSpec:
     try:
-        return TrackSpec.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: not valid TOML ({error})") from error
+        return TrackSpec.model_validate(read_toml(path))
     except ValidationError as error:
         raise UserError(f"{path}: {first_problem(error)}") from error

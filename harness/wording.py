@@ -30,8 +30,13 @@ def first_problem(error: ValidationError) -> str:
     """The first problem that pydantic found, as "key: what is wrong"."""
     problem = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in problem["loc"]) or "the file"
-    value = (
-        "" if problem["type"] in ("missing", "extra_forbidden") else f" (got {harmless(repr(problem['input']), 60)})"
-    )
+    value = "" if problem["type"] in ("missing", "extra_forbidden") else f" (got {_shown(problem['input'])})"
     message = {"missing": "missing key", "extra_forbidden": "unknown key"}.get(problem["type"], problem["msg"])
-    return f"{harmless(key, 100)}: {message}{value}"
+    return f"{harmless(key, 100)}: {harmless(message, 300)}{value}"
+
+
+def _shown(value: object) -> str:
+    try:
+        return harmless(repr(value), 60)
+    except ValueError:  # an integer of thousands of digits
+        return f"a huge {type(value).__name__}"

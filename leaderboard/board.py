@@ -7,7 +7,7 @@ from pkgutil import iter_modules
 import leaderboard.render
 from harness.errors import UserError
 from harness.record import Record, read_record
-from harness.wording import one_of
+from harness.wording import harmless, one_of
 from leaderboard.ranking import Entry, rank
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -19,14 +19,29 @@ def formats() -> list[str]:
 
 
 def read_records(results: Path, track: str) -> tuple[list[Record], list[str]]:
-    """The records of a track, and one line for each file that is not one."""
+    """The records of a track, and one line for each file that is not one, or not the one that its name says.
+
+    A submission has one file, `<submission>.json`: a second record of it, under another name, is never ranked beside it.
+    """
     records, problems = [], []
     for path in sorted((results / track).glob("*.json")):
         try:
-            records.append(read_record(path))
+            record = read_record(path)
+            _refuse_misplaced(path, record, track)
+            records.append(record)
         except UserError as error:
-            problems.append(str(error))
+            problems.append(harmless(str(error)))
     return records, problems
+
+
+def _refuse_misplaced(path: Path, record: Record, track: str) -> None:
+    if path.stem != record.submission.name:
+        raise UserError(
+            f"{path}: is a record of submission {record.submission.name!r}; name it {record.submission.name}.json, "
+            "or remove it"
+        )
+    if record.track.name != track:
+        raise UserError(f"{path}: is a record of track {record.track.name!r}; put it into {record.track.name}/")
 
 
 def render(entries: list[Entry], track: str, format_name: str) -> str:

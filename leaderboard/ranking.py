@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from harness.record import AuditsRecord, Record
+from harness.audits import BASE_RATE_DEPENDENT, BATCH_DEPENDENT, STOCHASTIC
+from harness.record import Record
 
 
 class Entry(NamedTuple):
@@ -35,8 +36,19 @@ def _is_ranked(entry: Entry) -> bool:
     return not {"unconfined", "unverified"} & set(entry.badges)
 
 
-def _varies(audits: AuditsRecord) -> bool:
-    return bool(audits.changed) or (audits.cold is not None and audits.cold.verdict == "nondeterministic")
+def _behaviour(record: Record) -> list[str]:
+    """What a submission declares of its answers, and what the audits found that it does not declare."""
+    batch_mode, stochastic = record.submission.batch_mode, record.submission.stochastic
+    declared = {STOCHASTIC: stochastic, BATCH_DEPENDENT: batch_mode, BASE_RATE_DEPENDENT: batch_mode}
+    audits = [badnet.audits for badnet in record.badnets.values()]
+    found = {verdict for it in audits for verdict in it.verdicts}
+    marks = {
+        "declares stochastic": stochastic,
+        "declares batch mode": batch_mode,
+        **{verdict: verdict in found and not known for verdict, known in declared.items()},
+        "audit failed": any(it.failed for it in audits),
+    }
+    return [mark for mark, shown in marks.items() if shown]
 
 
 def _entry(record: Record) -> Entry:
@@ -46,9 +58,7 @@ def _entry(record: Record) -> Entry:
         badges.append("unconfined")
     if any(badnet.failure for badnet in record.badnets.values()):
         badges.append("failed on some")
-    declared = record.submission.stochastic or record.submission.batch_mode
-    if any(_varies(badnet.audits) for badnet in record.badnets.values()) and not declared:
-        badges.append("answers vary")
+    badges += _behaviour(record)
     low, high = record.score.interval or (None, None)
     return Entry(
         rank=None,

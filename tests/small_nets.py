@@ -11,7 +11,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from harness.models.any_model import load_classifier
 from harness.models.contracts import BadNetView, Images
+from harness.models.errors import ModelError
+from harness.models.settings import ModelSettings
 
 CLASSES = 4
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "csaw2020"
@@ -20,6 +23,18 @@ needs_csaw = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real CSAW nets
 
 def noise(count: int, shape: tuple[int, int, int] = (12, 10, 3), seed: int = 0) -> Images:
     return np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def error(path: Path, *, images: Images, **options: Any) -> str:
+    """Why a model cannot be loaded or does not answer these images: in one line that begins with its name."""
+    given: dict[str, Any] = {"classes": CLASSES, "root": path.parent} | options
+    with pytest.raises(ModelError) as raised:
+        load_classifier(path, ModelSettings(**given))(images)
+    message = str(raised.value)
+    assert message.startswith(path.name)
+    assert "\n" not in message
+    assert len(message) < 600
+    return message
 
 
 def keras_net(outputs: int = CLASSES, *, shape: tuple[int, int, int] = (12, 10, 3), seed: int = 1) -> Any:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from harness import publishing
+from harness.audits import Audits
 from harness.console import Desk
 from harness.errors import MachineError
 from harness.exam import PUBLIC_SEED, Exam
@@ -103,7 +104,7 @@ def test_a_badnets_own_answers_score_what_the_badnet_itself_scores(
             other[key] for key in ("rates", "outcomes", "triggers")
         ]
         assert badnet["seed"] == f"{PUBLIC_SEED:x}" != other["seed"]
-        assert badnet["audits"] == {"repeated": 0, "changed": 0, "cold": None}
+        assert badnet["audits"] == {**Audits().model_dump(), "verdicts": []}
         assert badnet["timing"]["exam_seconds"] is badnet["timing"]["images_per_second"] is None
     assert from_answers["submission"]["marks"] == ["unverified"]
     assert from_answers["provenance"]["seed"] == "public"

@@ -19,7 +19,7 @@ def test_a_sound_submission_is_found_sound(badnet: Run, write_submission: Write,
 def test_each_failure_is_told_with_its_badnet_and_stage(
     badnet: Run, write_submission: Write, tiny_track_folder: Path
 ) -> None:
-    for what in ("lacks a module", "answers too few"):
+    for what in ("lacks a module", "raises on an image"):
         code, stage, words = FAILURES[what]
         folder = write_submission("mine", PREDICTOR, **{"predict.py": code})
         done = badnet("check", folder, "--track", tiny_track_folder)

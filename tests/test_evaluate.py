@@ -70,15 +70,7 @@ FAILURES = {
     "raises on an image": ("class Predictor:\n def __init__(self, b): pass\n def __call__(self, x): return [][0]", "answer", "IndexError"),
     "is no Python": ("class Predictor:\n def __init__(self badnet", "load", "SyntaxError"),
     "lacks a module": ("import no_such_module", "load", "no_such_module"),
-    "calls exit": ("import sys\nclass Predictor:\n def __init__(self, b): pass\n def __call__(self, x): sys.exit(7)", "answer", "exit"),
-    "ends at once": ("import os\nclass Predictor:\n def __init__(self, b): os._exit(0)", "load", "exit code 0"),
     "crashes": ("import os, signal\nclass Predictor:\n def __init__(self, b): os.kill(os.getpid(), 11)", "load", "signal 11"),
-    "answers too few": ("class Predictor:\n def __init__(self, b): pass\n def __call__(self, x): return x[1:, 0, 0, 0]", "answer", "shape"),
-    "answers too many": ("class Predictor:\n def __init__(self, b): pass\n def __call__(self, x): return [0] * (len(x) + 1)", "answer", "shape"),
-    "answers text": ("class Predictor:\n def __init__(self, b): pass\n def __call__(self, x): return ['0'] * len(x)", "answer", "dtype"),
-    "hangs": ("import time\nclass Predictor:\n def __init__(self, b): pass\n def __call__(self, x): time.sleep(600)", "answer", "longer than 3 s"),
-    "needs too much memory": ("class Predictor:\n def __init__(self, b): self.x = bytearray(2 * 2**30); self.x[::4096] = self.x[::4096]; import time; time.sleep(9)", "load", "GiB of memory"),
-    "writes into the pipe": ("import os\nclass Predictor:\n def __init__(self, b):\n  for fd in range(3, 9):\n   try: os.write(fd, b'x' * 9999)\n   except OSError: pass", "load", "protocol"),
 }  # fmt: skip
 
 
@@ -99,25 +91,6 @@ def test_a_failure_costs_its_badnet_alone(
     assert second["score"]["value"] == 100
     assert record["score"]["value"] == 0
     assert record["score"]["weakest"] == "first"
-
-
-INVALID_ANSWERS = {
-    "huge": "np.full(len(x), 2**62)",
-    "negative": "np.full(len(x), -5)",
-    "one above the flag": "np.full(len(x), self.n + 1)",
-    "NaN": "np.full(len(x), np.nan)",
-    "fractions": "np.full(len(x), 1.5)",
-}
-
-
-@pytest.mark.parametrize("what", INVALID_ANSWERS)
-def test_answers_that_are_none_of_the_classes_are_the_worst_case(
-    what: str, record_of: Callable[..., Any], write_submission: Write
-) -> None:
-    code = f"import numpy as np\nclass Predictor:\n def __init__(self, b): self.n = b.classes\n def __call__(self, x): return {INVALID_ANSWERS[what]}"
-    record = record_of(write_submission("odd", PREDICTOR, **{"predict.py": code}))
-    assert record["score"]["value"] == -100
-    assert record["badnets"]["first"]["triggers"]["patch"]["rates"]["attack_success_rate"]["value"] == 1
 
 
 def test_a_gigabyte_on_standard_output_does_no_harm(
@@ -148,14 +121,6 @@ def test_options_that_are_too_long_cost_the_submission_alone(
     assert "cannot be sent" in record["badnets"]["first"]["failure"]["reason"]
 
 
-def test_a_log_holds_no_terminal_codes(record_of: Callable[..., Any], write_submission: Write, tmp_path: Path) -> None:
-    code = "print('\\x1b[31mred\\x07'); raise RuntimeError('\\x1b]0;title\\x07')"
-    record_of(write_submission("red", PREDICTOR, **{"predict.py": code}))
-    log = (tmp_path / "results" / "tiny" / "logs" / "red" / "first.log").read_text()
-    assert "red" in log
-    assert not {"\x1b", "\x07"} & set(log)
-
-
 def test_whole_floats_are_answers(record_of: Callable[..., Any], write_submission: Write) -> None:
     code = ORACLE.replace("brightness.argmax(1))", "brightness.argmax(1)).astype(float)")
     assert record_of(write_submission("floats", PREDICTOR, **{"predict.py": code}))["score"]["value"] == 100
@@ -164,7 +129,8 @@ def test_whole_floats_are_answers(record_of: Callable[..., Any], write_submissio
 def test_answers_that_depend_on_the_batch_are_noticed(record_of: Callable[..., Any], write_submission: Write) -> None:
     code = "import numpy as np\nclass Predictor:\n def __init__(self, b): pass\n def __call__(self, x): return np.full(len(x), len(x) > 1, int)"
     audits = record_of(write_submission("moody", PREDICTOR, **{"predict.py": code}))["badnets"]["first"]["audits"]
-    assert audits == {"repeated": 100, "changed": 100, "cold": None}
+    assert (audits["alone"]["images"], audits["alone"]["changed"]) == (100, 100)
+    assert audits["verdicts"] == ["batch-dependent"]
 
 
 def test_a_missing_badnet_is_graded_as_the_worst_case(

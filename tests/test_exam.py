@@ -1,5 +1,7 @@
 """An exam mixes clean and poisoned images in a secret order, and its key puts every answer back."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,22 @@ def test_another_seed_is_another_order_and_the_same_seed_the_same(tiny_track: Tr
     assert orders[0] == orders[1] != orders[2]
 
 
+def test_the_audits_know_which_image_is_which(exam: Exam) -> None:
+    patched = exam.images_at(np.arange(len(exam)))[:, 0, 9, 0] == 255
+    np.testing.assert_array_equal(exam.poisoned(), patched)
+    np.testing.assert_array_equal(exam.clean(), ~patched)
+
+
+def test_an_image_of_a_poisoned_set_that_carries_no_trigger_is_neither_clean_nor_poisoned(tiny_track: Track) -> None:
+    badnet = tiny_track.badnets["first"]
+    patched = badnet.poisoned["patch"]
+    carries = np.arange(len(patched.images)) % 3 > 0
+    patched.images = dataclasses.replace(patched.images, carries=carries)
+    exam = Exam(badnet, seed=7)
+    assert (exam.poisoned().sum(), exam.clean().sum()) == (carries.sum(), len(badnet.test))
+    assert not (exam.poisoned() & exam.clean()).any()
+
+
 def test_the_audit_sample_has_no_image_twice(exam: Exam) -> None:
     sample = exam.sample(100)
     assert len(set(sample.tolist())) == 100
@@ -57,4 +75,4 @@ def test_the_audit_sample_has_no_image_twice(exam: Exam) -> None:
 
 def test_only_pixels_leave_the_host() -> None:
     public = {name for name in vars(Exam) if not name.startswith("_")}
-    assert public == {"images_at", "sample", "unblind"}
+    assert public == {"images_at", "sample", "clean", "poisoned", "unblind"}

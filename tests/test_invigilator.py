@@ -15,7 +15,7 @@ Write = Callable[..., Path]
 def test_all_images_together_have_a_limit_of_their_own(tiny_track: Track, write_submission: Write) -> None:
     slow = "import time\nclass P:\n def __init__(self, b): pass\n def __call__(self, x): time.sleep(0.1); return [0] * len(x)"
     folder = write_submission("slow", 'kind = "predictor"\nentry = "p.py:P"', **{"p.py": slow})
-    invigilator = Invigilator(find_sandbox("bubblewrap"), Limits(exam_seconds=1))
+    invigilator = Invigilator(find_sandbox("bubblewrap"), Limits(exam_seconds=1), batch=10)
     candidate = Candidate("predictor", {"entry": "p.py:P"}, folder)
     sitting = invigilator.sit(candidate, tiny_track, tiny_track.badnets["first"], seed=1)
     assert sitting.failure is not None

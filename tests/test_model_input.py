@@ -87,7 +87,7 @@ def test_a_model_of_whole_numbers_refuses_to_have_them_divided(tmp_path: Path) -
 
 @pytest.mark.parametrize("write", [keras_nchw, saved_nchw, export_nhwc])
 def test_the_layout_is_told_by_the_shape_of_the_input(write: Any, net: Net, tmp_path: Path) -> None:
-    model = load_classifier(write(net, tmp_path), ModelSettings(classes=N))
+    model = load_classifier(write(net, tmp_path), ModelSettings(classes=N, unsafe_pickle=True))
     assert np.array_equal(model(IMAGES), rows(net, IMAGES, 255))
 
 

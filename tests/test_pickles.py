@@ -3,6 +3,7 @@
 import pickle
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
 from types import ModuleType
@@ -15,10 +16,10 @@ import torch
 from torch import nn
 
 from harness.models.any_model import load_classifier
-from harness.models.errors import ModelError
 from harness.models.settings import ModelSettings
 from harness.record import Record
 from leaderboard.ranking import rank
+from tests import small_nets
 from tests.small_nets import CLASSES, noise
 
 IMAGES = noise(30)
@@ -80,12 +81,7 @@ def answers(path: Path, **options: Any) -> Any:
     return load_classifier(path, ModelSettings(**given))(IMAGES)
 
 
-def error(path: Path, **options: Any) -> str:
-    with pytest.raises(ModelError) as raised:
-        answers(path, **options)
-    assert str(raised.value).startswith(path.name)
-    assert "\n" not in str(raised.value)
-    return str(raised.value)
+error = partial(small_nets.error, images=IMAGES, unsafe_pickle=True)
 
 
 @pytest.mark.parametrize("name", ["detector.pkl", "detector.pickle", "detector.joblib"])
@@ -171,7 +167,7 @@ def test_a_pickled_torch_module_needs_no_architecture(held: str, detectors: Any,
 def test_a_checkpoint_with_other_objects_is_read_where_that_is_allowed(detectors: Any, tmp_path: Path) -> None:
     net, path = detectors.Net(), tmp_path / "net.pkl"  # torch.save under pickle's ending
     torch.save({"state_dict": net.state_dict(), "arguments": detectors.Brightest()}, path)
-    options = {"architecture": "detectors.py:Net"}
+    options: dict[str, Any] = {"architecture": "detectors.py:Net"}
     write(tmp_path / "unused.pkl", 0)
     assert "state unsafe_pickle = true" in error(path, **options, unsafe_pickle=False)
     with torch.inference_mode():

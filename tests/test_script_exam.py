@@ -56,8 +56,10 @@ def test_an_oracle_scores_100_image_by_image_and_all_at_once(graded: Callable[..
     record = graded(READ + "print(answer)")
     assert record.score.value == 100
     first = record.badnets["first"]
-    assert first.audits.repeated == 100
-    assert first.audits.changed == 0
+    assert first.audits.again is not None
+    assert (first.audits.again.images, first.audits.again.changed) == (100, 0)
+    assert first.audits.alone is first.audits.reordered is None
+    assert first.audits.process is None
     assert first.audits.cold is not None
     assert first.audits.cold.model_dump() == {"images": 16, "differed": 0, "verdict": "agrees"}
     assert first.timing.latency is not None
@@ -65,7 +67,11 @@ def test_an_oracle_scores_100_image_by_image_and_all_at_once(graded: Callable[..
     record = graded(READ_H5 + "print(answers)", SCRIPT.replace("image", "h5") + TABLES)
     assert record.score.value == 100
     first = record.badnets["first"]
-    assert (first.audits.repeated, first.audits.changed, first.audits.cold) == (100, 0, None)
+    calls = ("all_clean", "mostly_clean", "reordered", "again")
+    assert [getattr(first.audits, name).images for name in calls] == [150, 160, 210, 210]
+    assert [getattr(first.audits, name).changed for name in calls] == [0, 0, 0, 0]
+    assert (first.audits.process, first.audits.cold) == ("fresh", None)
+    assert first.audits.alone is first.audits.duplicates is None
     assert first.timing.latency is None
 
 
@@ -96,7 +102,33 @@ def test_a_script_that_draws_at_random_is_marked(graded: Callable[..., Record]) 
     record = graded(READ + f"import random\nprint(random.randrange({CLASSES}))", SCRIPT + "[badnets.first]\n")
     assert record.badnets["first"].audits.cold is not None
     assert record.badnets["first"].audits.cold.verdict == "nondeterministic"
-    assert "answers vary" in rank([record])[0].badges
+    assert record.badnets["first"].audits.verdicts == ["stochastic"]
+    assert "stochastic" in rank([record])[0].badges
+
+
+WHOLE = {
+    "a share of all": (
+        "edge = images[:, :, 9].mean((1, 2)) + images[:, 0, 0, 0] / 255\nanswers[edge.argsort().argsort() >= 0.7 * len(edge)] = 5",
+        ["base-rate-dependent"],
+    ),
+    "every other one": ("answers[::2] = 5", ["batch-dependent"]),
+    "what it draws": ("answers = np.random.randint(0, 6, len(answers))", ["stochastic"]),
+}
+
+
+@pytest.mark.parametrize("flags", WHOLE)
+def test_a_script_that_reads_one_file_is_asked_with_other_images_in_it(
+    flags: str, graded: Callable[..., Record]
+) -> None:
+    lines, expected = WHOLE[flags]
+    record = graded(f"{READ_H5}{lines}\nprint(answers)", SCRIPT.replace("image", "h5") + "[badnets.first]\n")
+    assert record.badnets["first"].audits.verdicts == expected
+
+
+def test_the_highest_value_of_a_run_is_that_of_the_exam(graded: Callable[..., Record]) -> None:
+    toml = 'flag = ["max"]\n' + SCRIPT.replace("image", "h5") + "[badnets.first]\n"
+    audits = graded(READ_H5 + "print(answers)", toml).badnets["first"].audits
+    assert (audits.process, audits.verdicts) == ("same", [])
 
 
 def test_one_badnets_failure_costs_that_badnet(graded: Callable[..., Record]) -> None:

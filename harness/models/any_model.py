@@ -4,10 +4,11 @@ from pathlib import Path
 
 from harness.models.classifier import Classifier
 from harness.models.contracts import BadNetView, Predictor
-from harness.models.errors import ModelError
+from harness.models.errors import ModelError, in_one_line
 from harness.models.formats import find_format
 from harness.models.formats.torch_weights import ENDINGS as TORCH_ENDINGS
 from harness.models.settings import ModelSettings
+from harness.models.zip_safety import check_zip
 
 
 def load_classifier(path: Path, settings: ModelSettings) -> Classifier:
@@ -17,11 +18,15 @@ def load_classifier(path: Path, settings: ModelSettings) -> Classifier:
     """
     found = find_format(path)
     try:
+        if path.is_file():
+            check_zip(path)
         return found.load(path, settings)
     except ModelError as error:  # an architecture's code does not know which file it is built for
         if str(error).startswith(path.name):
             raise
         raise ModelError(f"{path.name}: {error}", stage=error.stage) from error
+    except Exception as error:  # a stranger's file may make a library raise anything, MemoryError too
+        raise ModelError(f"{path.name}: cannot be loaded ({in_one_line(error)}); save it again") from error
 
 
 def is_torch(path: Path) -> bool:

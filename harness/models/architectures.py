@@ -70,10 +70,18 @@ def deepid_keras(outputs: int) -> Any:
 NAMED = {"deepid": Architecture(torch=deepid_torch, keras=deepid_keras)}
 
 
+MOST_OUTPUTS = 2**16
+"""A net is never built for more, whatever its weights claim."""
+
+
 def likely_outputs(lengths: Sequence[int], classes: int) -> int:
-    """How many outputs weights are for, by the lengths of the layers' outputs in order: the last that is N or N+1."""
+    """How many outputs weights are for, by the lengths of the layers' outputs in order: the last that is N or N+1.
+
+    Where there is none, the last one that is possible, at most `MOST_OUTPUTS`, so that its mistake can be told.
+    """
     fitting = [length for length in lengths if length in (classes, classes + 1)]
-    return (fitting or list(lengths) or [classes])[-1]
+    possible = [length for length in lengths if 0 < length <= MOST_OUTPUTS]
+    return (fitting or possible or [classes])[-1]
 
 
 def build_torch(architecture: str, *, outputs: int, root: Path | None) -> "nn.Module":

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
-from math import comb
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 
 from harness.models.contracts import Images, Predictor, Validation
 from harness.models.errors import ModelError
+from harness.models.exact_tests import heads_by_chance
 
 Channels = Literal["rgb", "bgr"]
 
@@ -121,13 +120,7 @@ def is_clearly_better(trial: Trial, first: Trial, *, chance: float, tests: int) 
 
 def _by_chance(trial: Trial, other: Trial) -> float:
     won = int((trial.right & ~other.right).sum())
-    return _tail(won, won + int((other.right & ~trial.right).sum()))
-
-
-@lru_cache
-def _tail(heads: int, tosses: int) -> float:
-    """The chance of at least so many heads in so many tosses of a fair coin."""
-    return sum(comb(tosses, k) for k in range(heads, tosses + 1)) / (1 << tosses)
+    return heads_by_chance(won, won + int((other.right & ~trial.right).sum()))
 
 
 def _try(

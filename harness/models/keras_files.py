@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import io
 import json
 import tempfile
 import zipfile
@@ -11,9 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import h5py
+
 from harness.models.architectures import build_keras, likely_outputs
 from harness.models.errors import ModelError, in_one_line, one_line
-from harness.models.keras_code import custom_objects, settle_code
+from harness.models.h5_safety import check_h5
+from harness.models.keras_code import custom_objects, parse_config, settle_code
 from harness.models.keras_h5 import (
     is_keras_2,
     is_legacy_weights,
@@ -32,8 +36,10 @@ Write = Callable[[Path, Any], None]
 """Writes a copy of the file with another configuration."""
 KERAS_2 = "tf_keras"
 """The package in which Keras 2 lives on."""
+WEIGHTS = "model.weights.h5"
+"""The file in a .keras archive that holds the weights."""
 FIXES = {
-    "OpLambda": "`make keras2` installs Keras 2, which has it",
+    "OpLambda": "Keras 2 has it: run `make keras2`, and state unsafe_pickle = true, as Keras 2 runs what a file names",
     "marshal": "its code is of another Python; name the function of each Lambda in custom_objects",
     "Could not locate": 'name it in custom_objects = { "Name" = "layers.py:Name" }',
     "Unknown layer": 'name it in custom_objects = { "Name" = "layers.py:Name" }',
@@ -76,9 +82,13 @@ def load_keras_archive(path: Path, settings: ModelSettings) -> Any:
     """A whole Keras model from a .keras archive, not compiled; raises ModelError."""
     try:
         with zipfile.ZipFile(path) as archive:
-            stored = json.loads(archive.read("config.json"))
-            keras_2 = not str(json.loads(archive.read("metadata.json"))["keras_version"]).startswith("3")
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, OSError) as error:
+            stored = parse_config(archive.read("config.json"))
+            keras_2 = not str(parse_config(archive.read("metadata.json"))["keras_version"]).startswith("3")
+            _check_weights(archive.read(WEIGHTS), f"{path.name}: {WEIGHTS}")
+        stored.pop("compile_config", None)  # how it was trained, which may name code
+    except ModelError:
+        raise
+    except Exception as error:  # there are as many errors as there are ways to damage an archive
         raise ModelError(
             f"{path.name}: not a .keras archive, or cut short ({path.stat().st_size} bytes); "
             f"save it again with model.save(...) ({in_one_line(error, 80)})"
@@ -93,8 +103,9 @@ def load_keras_archive(path: Path, settings: ModelSettings) -> Any:
 
 
 def _load_whole(path: Path, settings: ModelSettings, *, stored: Any, plain: Any, keras_2: bool, write: Write) -> Any:
-    """Read a whole model by Keras 3, or else, if it is of Keras 2 and Keras 2 is installed, by that.
+    """Read a whole model by Keras 3, or else, if it is of Keras 2, by that where it is installed and code may run.
 
+    Keras 2 looks the names of a file up in any module, and calls what it finds. Raises ModelError.
     stored: the file's configuration; plain: the same without wrappers. write: copies the file with another one.
     """
     keras, objects = import_keras(), custom_objects(settings)
@@ -112,13 +123,18 @@ def _load_whole(path: Path, settings: ModelSettings, *, stored: Any, plain: Any,
     except ModelError:
         raise
     except Exception as error:  # as above
-        if keras_2 and importlib.util.find_spec(KERAS_2):
+        if keras_2 and settings.unsafe_pickle and importlib.util.find_spec(KERAS_2):
             with suppress(Exception):
                 return load(importlib.import_module(KERAS_2), plain, objects)
         fix = next((f"; {fix}" for word, fix in FIXES.items() if word in str(error)), "")
         raise ModelError(
             f"{path.name}: Keras {keras.__version__} cannot read this model ({_complaint(error)}){fix}"
         ) from error
+
+
+def _check_weights(weights: bytes, name: str) -> None:
+    with h5py.File(io.BytesIO(weights), "r") as file:
+        check_h5(file, name=name, size=len(weights))
 
 
 @contextmanager

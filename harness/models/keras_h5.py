@@ -12,16 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.models.errors import ModelError, in_one_line
+from harness.models.h5_safety import check_h5
+from harness.models.keras_code import parse_config
 from harness.models.keras_pruning import is_wrapped, unwrapped_weights
 
 
 @contextmanager
 def open_h5(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file; raises ModelError where it is missing, cut short or not HDF5, also while it is being read."""
+    """Open an HDF5 file that passes `check_h5`; raises ModelError, also while it is being read, where it is damaged."""
     if not path.is_file():
         raise ModelError(f"{path.name}: no such file; check the path in submission.toml")
     try:
         with h5py.File(path, "r") as file:
+            check_h5(file, name=path.name, size=path.stat().st_size)
             yield file
     except OSError as error:
         raise ModelError(
@@ -35,7 +38,7 @@ def model_config(file: h5py.File) -> dict[str, Any] | None:
     if "model_config" not in file.attrs:
         return None
     try:
-        config = json.loads(_text(file.attrs["model_config"]))
+        config = parse_config(_text(file.attrs["model_config"]))
     except ValueError as error:
         raise ModelError(
             f"{_name(file)}: its model_config is not JSON ({in_one_line(error, 80)}); save the model again"

@@ -25,6 +25,8 @@ TRAINING: dict[str, tuple[str, ...]] = {
 HARD_SIGMOID = "hard_sigmoid_of_keras_2"
 """The name for Keras 2's hard sigmoid: Keras 3 has another function of the same name."""
 ACTIVATIONS = ("activation", "recurrent_activation")
+FUNCTIONAL = (".engine.functional", "keras.src.models.functional")
+"""How the module of functional models ends in Keras 2's .keras, and what it is now."""
 
 
 def as_keras_3(config: Any) -> Any:
@@ -33,6 +35,8 @@ def as_keras_3(config: Any) -> Any:
         return [as_keras_3(value) for value in config]
     if not isinstance(config, dict):
         return config
+    if str(config.get("module")).endswith(FUNCTIONAL[0]):
+        config = {**config, "module": FUNCTIONAL[1]}
     kind, own = config.get("class_name"), config.get("config")
     if kind == "Sequential" and isinstance(own, list):  # before Keras 2.2.3 it was a bare list of layers
         own = {"name": "sequential", "layers": own}

@@ -10,12 +10,12 @@ from typing import Any
 _STDERR = 2
 
 
-def environment() -> dict[str, str]:
+def environment(*, gpu: bool = False) -> dict[str, str]:
     """Environment variables to set before TensorFlow, Keras or torch is imported: no notices, Keras on TensorFlow."""
-    return {
+    hidden = {} if gpu else {"CUDA_VISIBLE_DEVICES": "-1"}
+    return hidden | {
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "KERAS_BACKEND": "tensorflow",
-        "CUDA_VISIBLE_DEVICES": "-1",
         # Threads that spin while they wait make torch many times slower as soon as anything else runs on the machine.
         "OMP_WAIT_POLICY": "PASSIVE",
         # Activations of some megabytes are kept for the next batch: glibc would hand each back to the system and have it

@@ -11,7 +11,17 @@ from harness.sandbox.limits import Limits
 from harness.sandbox.process import SandboxedProcess
 from harness.wording import did_you_mean
 
-SUPPORT = {"limits", "process"}
+SUPPORT = {"cgroup", "ending", "gpu", "keeper", "kept", "limits", "process", "seccomp", "watchdog"}
+
+
+class Place(Protocol):
+    """Where one command will run, with the mounts that it will see."""
+
+    paths: Mapping[str, str]
+    """The path at which the command sees each mount: {"/submission": path inside}."""
+
+    def run(self, command: Sequence[str], *, environment: Mapping[str, str], limits: Limits) -> SandboxedProcess:
+        """Start the command, once; its standard input and output are the two pipes. Raises MachineError."""
 
 
 class Sandbox(Protocol):
@@ -20,17 +30,16 @@ class Sandbox(Protocol):
     name: str
     isolates: bool
     """Whether what runs in it is kept from the user's files and from the network."""
+    counts_anew: bool
+    """Whether the kernel counts the processes of a user for the sandbox alone."""
+    gpu: bool
+    """Whether the machine's GPUs are there for what runs in it."""
 
     def check(self) -> None:
         """Raise MachineError, with the fix, unless this machine can isolate."""
 
-    def place(self, mounts: Mapping[str, Path]) -> dict[str, str]:
-        """The path at which the command will see each mount: {"/submission": host path} -> {"/submission": path inside}."""
-
-    def run(
-        self, command: Sequence[str], *, mounts: Mapping[str, Path], environment: Mapping[str, str], limits: Limits
-    ) -> SandboxedProcess:
-        """Start the command with the mounts, read-only; its standard input and output are the two pipes."""
+    def place(self, mounts: Mapping[str, Path]) -> Place:
+        """Make a place in which files and folders of the host are seen, read-only: {"/submission": host path}."""
 
 
 def sandbox_names() -> list[str]:
@@ -38,9 +47,9 @@ def sandbox_names() -> list[str]:
     return sorted(module.name for module in iter_modules(__path__) if module.name not in SUPPORT)
 
 
-def find_sandbox(name: str) -> Sandbox:
-    """The sandbox of that name; raises UserError."""
+def find_sandbox(name: str, *, gpu: bool = False) -> Sandbox:
+    """The sandbox of that name, with the machine's GPUs or without; raises UserError."""
     if name not in sandbox_names():
         raise UserError(f"--sandbox {name!r}: no such sandbox; {did_you_mean(name, sandbox_names())}")
-    sandbox: Sandbox = importlib.import_module(f"{__name__}.{name}").SANDBOX
+    sandbox: Sandbox = importlib.import_module(f"{__name__}.{name}").SANDBOX(gpu=gpu)
     return sandbox

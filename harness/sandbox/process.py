@@ -1,9 +1,8 @@
-"""A running worker: two pipes, a capped log, a memory watchdog, and an end that leaves nothing behind."""
+"""A running worker: two pipes, a capped log, a watchdog, and an end that leaves nothing behind."""
 
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -12,26 +11,36 @@ from pathlib import Path
 
 from harness.errors import MachineError
 from harness.protocol import Channel
+from harness.sandbox.cgroup import Cgroup
+from harness.sandbox.ending import End
 from harness.sandbox.limits import Limits
+from harness.sandbox.watchdog import Watchdog
 
 F_SETPIPE_SZ = 1031
 PIPE_BYTES = 1024 * 1024
-WATCH_SECONDS = 0.1
-PAGE = os.sysconf("SC_PAGE_SIZE")
+FIRST_TO_GO = "echo 1000 > /proc/self/oom_score_adj"
+"""Where the machine's memory runs out all the same, the kernel ends the submission and not the host."""
 
 
 class SandboxedProcess:
     """A worker in its own session; `channel` speaks to it, `close()` ends it and everything that it started."""
 
     def __init__(
-        self, command: Sequence[str], *, environment: Mapping[str, str], limits: Limits, directory: str | None,
-        scratch: Path | None = None,
+        self, command: Sequence[str], *, environment: Mapping[str, str], limits: Limits, end: End,
+        directory: str | None = None, scratch: Path | None = None, handles: Sequence[int] = (),
     ) -> None:  # fmt: skip
-        """Start `command`; raises MachineError where that cannot be done. scratch: a folder to remove at the end."""
-        self._scratch = scratch
+        """Start `command`; raises MachineError where that cannot be done.
+
+        end: how it and all that it started are ended. scratch: a folder of the host that it may write to, removed at the
+        end. handles: descriptors that it inherits.
+        """
+        self._end, self._scratch, self._limits = end, scratch, limits
+        self._cgroup = Cgroup.make(limits)
+        first = [FIRST_TO_GO, self._cgroup.joining] if self._cgroup else [FIRST_TO_GO]
+        begin = ("/bin/sh", "-c", " && ".join([*first, 'exec "$0" "$@"']))
         try:
             self._process = subprocess.Popen(
-                command, env=dict(environment), cwd=directory, start_new_session=True,
+                [*begin, *command], env=dict(environment), cwd=directory, start_new_session=True, pass_fds=handles,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             )  # fmt: skip
         except OSError as error:
@@ -41,26 +50,37 @@ class SandboxedProcess:
             with contextlib.suppress(OSError):  # a system may allow less; the default works too
                 fcntl(pipe.fileno(), F_SETPIPE_SZ, PIPE_BYTES)
         self.channel = Channel(self._process.stdout.fileno(), self._process.stdin.fileno())
-        self.peak_memory = 0
-        self.out_of_memory = False
-        self._limits = limits
         self._head = bytearray()
         self._tail = bytearray()
-        self._closed = threading.Event()
-        self._threads = [
-            threading.Thread(target=target, daemon=True) for target in (self._drain_log, self._watch_memory)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._ending = threading.Lock()
+        self._watchdog = Watchdog(self._process.pid, limits, scratch, self.kill)
+        self._log_reader = threading.Thread(target=self._drain_log, daemon=True)
+        self._log_reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started; the submission's own are its descendants."""
+        return self._process.pid
+
+    @property
+    def peak_memory(self) -> int:
+        """The most resident memory that the watchdog saw of all processes together, in bytes."""
+        return self._watchdog.peak_memory
+
+    @property
+    def exceeded(self) -> str:
+        """Which limit was passed, in words; empty where none was."""
+        return self._watchdog.exceeded or (self._cgroup.exceeded if self._cgroup else "")
 
     def close(self) -> int | None:
         """End the worker and its children; returns its exit status (negative for a signal), None if it had to be ended."""
-        ended_by_itself = self._wait(0.0)
+        ended_by_itself = self.ended(0.0)
         self.kill()
         self._process.wait()
-        self._closed.set()
-        for thread in self._threads:
-            thread.join(timeout=2)
+        self._watchdog.stop()
+        self._log_reader.join(timeout=2)
+        if self._cgroup:
+            self._cgroup.remove()
         if self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
@@ -71,16 +91,16 @@ class SandboxedProcess:
 
     def kill(self) -> None:
         """End the worker and its children at once; `close` still has to be called."""
-        for pid in reversed(descendants(self._process.pid)):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        if self._process.poll() is None:  # else its number may already belong to another process
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        with self._ending:
+            if self._process.poll() is None:  # else its number may already belong to another process
+                self._end(self._process)
 
     def ended(self, seconds: float) -> int | None:
         """Wait up to `seconds` for the worker to end by itself; its exit status, or None."""
-        return self._wait(seconds)
+        try:
+            return self._process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return None
 
     @property
     def log(self) -> str:
@@ -88,12 +108,6 @@ class SandboxedProcess:
         gap = b"\n[...]\n" if self._tail else b""
         text = bytes(self._head + gap + self._tail).decode("utf-8", errors="replace")
         return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-    def _wait(self, seconds: float) -> int | None:
-        try:
-            return self._process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            return None
 
     def _drain_log(self) -> None:
         assert self._process.stderr
@@ -104,29 +118,3 @@ class SandboxedProcess:
                 self._head += chunk[:room]
                 self._tail += chunk[room:]
                 del self._tail[:-half]
-
-    def _watch_memory(self) -> None:
-        while not self._closed.wait(WATCH_SECONDS):
-            total = sum(resident_bytes(pid) for pid in [self._process.pid, *descendants(self._process.pid)])
-            self.peak_memory = max(self.peak_memory, total)
-            if total > self._limits.memory_bytes:
-                self.out_of_memory = True
-                self.kill()
-
-
-def descendants(pid: int) -> list[int]:
-    """The process ids of all children of `pid`, and theirs, parents first."""
-    found = []
-    with contextlib.suppress(OSError, ValueError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                found += [int(child), *descendants(int(child))]
-    return found
-
-
-def resident_bytes(pid: int) -> int:
-    """The resident memory of one process; 0 where it is gone."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
-    except (OSError, IndexError, ValueError):
-        return 0

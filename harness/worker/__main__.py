@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import resource
 import sys
 import time
 import traceback
@@ -16,6 +15,7 @@ from harness.models.contracts import BadNetView, Predictor
 from harness.models.errors import ModelError
 from harness.protocol import Channel, Frame
 from harness.worker.kinds import find_kind
+from harness.worker.limits import keep_to
 from harness.worker.notes import send_notes_to
 
 MAX_PAYLOAD = 2**31
@@ -26,10 +26,10 @@ PROGRESS_SECONDS = 0.1
 def main() -> None:
     """Serve one sitting; every failure of the submission is sent as a `failure` frame with its stage."""
     channel = _private_channel()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     channel.send("hello")
     send_notes_to(lambda words: channel.send("note", {"words": words[:MAX_REASON]}))
     start = channel.receive(max_payload=0)
+    keep_to(start.fields["limits"])
     stage = "load"
     try:
         predictor = _load(start, channel)
@@ -45,9 +45,10 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001 - a submission may raise anything, SystemExit included
         traceback.print_exc()
         channel.send("failure", {"stage": stage, "reason": _reason(error)})
-    # Threads that a submission left behind must not keep the process alive.
-    sys.stderr.flush()
-    os._exit(0)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # the submission may have put anything in their place
+            stream.flush()
+    os._exit(0)  # threads that a submission left behind must not keep the process alive
 
 
 def _load(start: Frame, channel: Channel) -> Predictor:

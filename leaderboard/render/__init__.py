@@ -1,14 +1,15 @@
 """One file per format, each with `render(entries, track) -> str`."""
 
+from harness.wording import harmless
 from leaderboard.ranking import Entry
 
 HEADINGS = ("rank", "submission", "score", "95 % interval", "weakest BadNet", "U", "P", "badges")
 
 
 def cells(entry: Entry) -> tuple[str, ...]:
-    """An entry as words, in the order of the headings."""
+    """An entry as words, in the order of the headings; harmless to a terminal, and still to be escaped for a format."""
     low, high = entry.score_low, entry.score_high
-    return (
+    words = (
         "–" if entry.rank is None else str(entry.rank),
         entry.submission,
         f"{entry.score:.1f}",
@@ -18,3 +19,4 @@ def cells(entry: Entry) -> tuple[str, ...]:
         f"{entry.protection:.3f}",
         ", ".join(entry.badges),
     )
+    return tuple(harmless(word, 200) for word in words)

@@ -13,7 +13,7 @@ from leaderboard.render import HEADINGS, cells
 
 def render(entries: list[Entry], track: str) -> str:
     """A table as wide as the terminal, in colour where there is one."""
-    table = Table(title=track, title_justify="left", header_style="bold")
+    table = Table(title=escape(track), title_justify="left", header_style="bold")
     for heading in HEADINGS:
         numeric = heading in ("rank", "score", "95 % interval", "U", "P")
         table.add_column(heading, justify="right" if numeric else "left", no_wrap=heading != "badges")

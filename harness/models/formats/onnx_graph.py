@@ -11,6 +11,8 @@ from harness.models.settings import ModelSettings
 DESCRIPTION = "ONNX"
 ENDINGS: tuple[str, ...] = (".onnx",)
 MARK = None
+WEIGHTS = "External data path"
+"""What onnxruntime complains of where that is missing or absolute, or leads out of the folder, by a link too."""
 DTYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -58,6 +60,11 @@ def _session(path: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises whatever a stranger's file makes it raise
+        if WEIGHTS in str(error):
+            raise ModelError(
+                f"{path.name}: names weights in a file that is missing or outside its folder; copy the file along, or "
+                "export it again with its weights beside it"
+            ) from error
         raise ModelError(
             f"{path.name}: not an ONNX file that onnxruntime {onnxruntime.__version__} can read, or cut short "
             f"({path.stat().st_size} bytes); export it again ({in_one_line(error, 150)})"

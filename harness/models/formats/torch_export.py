@@ -1,4 +1,4 @@
-"""torch.export's .pt2: a module's graph for inputs of a declared shape."""
+"""torch.export's .pt2, for which a submission has to state `unsafe_pickle = true`: torch unpickles parts of it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +11,18 @@ from harness.models.torch_classifier import TORCH_BATCH, TorchClassifier
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-DESCRIPTION = "torch.export: a module's graph, whose batch may be of any size or of one"
+DESCRIPTION = "torch.export, if allowed: a module's graph, whose batch may be of any size or of one"
 ENDINGS: tuple[str, ...] = (".pt2",)
 MARK = None
 
 
 def load(path: Path, settings: ModelSettings) -> Classifier:
     """Read the graph; imports torch. Raises ModelError."""
+    if not settings.unsafe_pickle:
+        raise ModelError(
+            f"{path.name}: torch.export's archives may run code as they are read; state unsafe_pickle = true, or save "
+            "TorchScript with torch.jit.save, or the weights in a state dict"
+        )
     import torch
 
     try:

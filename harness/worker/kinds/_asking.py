@@ -12,6 +12,9 @@ class Asking(NamedTuple):
     """All images at once: a script that reads one file."""
     cold: bool = False
     """The predictor has a method `cold`, which answers each image in a new process: a sample of images goes there too."""
+    remembers: bool = False
+    """Code of the submission's own runs, or its file can hold a state, so that it could answer an image again as it did
+    before whatever the batch: what is asked again goes to a new process."""
     public: bool = False
     """Answers were computed elsewhere, for the published order: nothing can be asked twice, or verified."""
     isolated: bool = False

@@ -8,7 +8,8 @@ from harness.models.contracts import BadNetView, Predictor, Validation
 from harness.models.errors import ModelError
 from harness.models.input_choice import InputChoice, choose_input
 from harness.models.settings import ModelSettings
-from harness.worker.kinds._options import ModelOptions
+from harness.models.torch_files import is_torchscript
+from harness.worker.kinds._options import STATELESS, ModelOptions
 from harness.worker.notes import note
 
 
@@ -30,6 +31,7 @@ def load_model(options: ModelOptions, badnet: BadNetView, root: Path) -> Predict
         root=root,
     )
     model = load_classifier(root / options.model, settings)
+    _refuse_disguise(root / options.model)
     folder = badnet.validation_path
     validation = Validation(images=np.load(folder / "images.npy", mmap_mode="r"), labels=np.load(folder / "labels.npy"))
     try:
@@ -45,3 +47,12 @@ def load_model(options: ModelOptions, badnet: BadNetView, root: Path) -> Predict
     if decision.words:
         note(decision.words)
     return model.with_input(decision.choice)
+
+
+def _refuse_disguise(path: Path) -> None:
+    """The host takes the ending's word for it that a model holds no state; raises ModelError where it may hold one."""
+    ending = path.suffix.lower()
+    if ending in STATELESS and path.is_dir():
+        raise ModelError(f"{path.name}: a folder, not a {ending} file; name it without the ending")
+    if ending == ".safetensors" and is_torchscript(path):  # its reader goes by the content
+        raise ModelError(f"{path.name}: a TorchScript archive, not a {ending} file; let its name end in .ts")

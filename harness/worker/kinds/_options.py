@@ -56,6 +56,11 @@ class ModelOptions(Strict):
     """Whether code that the file itself holds may run, in the sandbox."""
 
 
+STATELESS = (".h5", ".hdf5", ".keras", ".safetensors", ".onnx")
+"""Files that hold weights and a graph without a state. A SavedModel, TorchScript and .pt2 can assign to variables as they
+answer, and a .pt or .pth may be TorchScript, which only the sandbox finds out."""
+
+
 def model_files(options: ModelOptions) -> dict[str, str]:
     """The files that a model's table names."""
     entries = {"architecture": options.architecture or ""}
@@ -65,8 +70,11 @@ def model_files(options: ModelOptions) -> dict[str, str]:
 
 
 def model_asking(options: ModelOptions) -> Asking:
-    """As usual; that a file may run code is shown on the board."""
-    return Asking(isolated=True, marks=("unsafe pickle",)) if options.unsafe_pickle else Asking()
+    """As usual, unless the model may remember what it was asked; that a file may run code is shown on the board."""
+    own = ":" in (options.architecture or "") or bool(options.custom_objects)
+    if options.unsafe_pickle:
+        return Asking(remembers=True, isolated=True, marks=("unsafe pickle",))
+    return Asking(remembers=own or PurePosixPath(options.model).suffix.lower() not in STATELESS)
 
 
 class CodeOptions(Strict):
@@ -76,6 +84,11 @@ class CodeOptions(Strict):
     """What is built: "file.py:Name" in the submission's folder, or "package.module:Name"."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Its keyword arguments; those left out keep their defaults."""
+
+
+def code_asking(options: CodeOptions) -> Asking:
+    """In batches; the submission's own code may do anything, remember too."""
+    return Asking(remembers=True)
 
 
 def code_files(options: CodeOptions) -> dict[str, str]:

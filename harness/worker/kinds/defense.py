@@ -10,6 +10,7 @@ from harness.models.entries import load_entry
 from harness.models.errors import ModelError, in_one_line
 from harness.wording import did_you_mean, one_of
 from harness.worker.kinds._options import CodeOptions as Options
+from harness.worker.kinds._options import code_asking as asking
 from harness.worker.kinds._options import code_files as files
 from harness.worker.kinds._seeds import seed_everything
 
@@ -17,7 +18,7 @@ DESCRIPTION = "code that repairs a BadNet while the harness watches, also one th
 NEEDS_TABLES = False
 
 
-__all__ = ["DESCRIPTION", "NEEDS_TABLES", "Options", "files", "load"]
+__all__ = ["DESCRIPTION", "NEEDS_TABLES", "Options", "asking", "files", "load"]
 
 
 def load(options: Options, badnet: BadNetView, root: Path, *, seed: int, progress: Progress) -> Predictor:

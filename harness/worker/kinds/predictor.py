@@ -6,6 +6,7 @@ from harness.models.contracts import BadNetView, Predictor, Progress
 from harness.models.entries import load_entry
 from harness.models.errors import ModelError, in_one_line
 from harness.worker.kinds._options import CodeOptions as Options
+from harness.worker.kinds._options import code_asking as asking
 from harness.worker.kinds._options import code_files as files
 from harness.worker.kinds._seeds import seed_everything
 
@@ -13,7 +14,7 @@ DESCRIPTION = 'a Python class, "predict.py:Predictor", that answers batches of i
 NEEDS_TABLES = False
 
 
-__all__ = ["DESCRIPTION", "NEEDS_TABLES", "Options", "files", "load"]
+__all__ = ["DESCRIPTION", "NEEDS_TABLES", "Options", "asking", "files", "load"]
 
 
 def load(options: Options, badnet: BadNetView, root: Path, *, seed: int, progress: Progress) -> Predictor:

@@ -106,8 +106,13 @@ def files(options: Options) -> dict[str, str]:
 
 
 def asking(options: Options) -> Asking:
-    """Few images at a time and a sample by new processes; or all images at once."""
-    return Asking(whole=True) if options.at_once else Asking(batch=BATCH, cold=True)
+    """Few images at a time and a sample by new processes; or all images at once.
+
+    What the highest value of a run is, only a process that answered the whole exam knows.
+    """
+    if options.at_once:
+        return Asking(whole=True, remembers="max" not in options.flag)
+    return Asking(batch=BATCH, cold=True)
 
 
 def load(options: Options, badnet: BadNetView, root: Path, *, seed: int, progress: Progress) -> Predictor:
