@@ -26,6 +26,8 @@ from harness.cli_track import tracks
 from harness.errors import HarnessError
 
 INTERRUPTED = 130
+LONGEST = 2000
+"""Of a line about what went wrong."""
 
 app = typer.Typer(
     name="badnet", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -158,24 +160,27 @@ def rescore(
     from harness.record import write_record
     from harness.rescore import differences
     from harness.rescore import rescore as run
+    from harness.wording import harmless
 
     paths = sorted(record.rglob("*.json")) if record.is_dir() else [record]
     failed = not paths
     if not paths:
-        console.err.print(f"{record}: no records", markup=False)
+        _say(f"{record}: no records")
     for path in paths:
+        name = harmless(str(path))
         try:
             old, new = run(path, track or None)
         except UserError as error:
-            console.err.print(str(error), markup=False, style="red")
+            _say(str(error))
             failed = True
             continue
         changed = differences(old.model_dump(mode="json"), new.model_dump(mode="json"))
         for line in changed:
-            console.out.print(f"{path}: {line}", markup=False, soft_wrap=True)
+            console.out.print(f"{name}: {line}", markup=False, soft_wrap=True)
         if changed and write:
             write_record(path, new)
-        console.out.print(f"{path}: {f'{len(changed)} figures differ' if changed else 'every figure as recorded'}")
+        words = f"{len(changed)} figures differ" if changed else "every figure as recorded"
+        console.out.print(f"{name}: {words}", markup=False, soft_wrap=True)
         failed |= bool(changed) and not write
     if failed:
         raise typer.Exit(2)
@@ -223,8 +228,9 @@ def main() -> NoReturn:
 
 def _say(words: str) -> None:
     from harness.console import err
+    from harness.wording import harmless
 
-    err.print(words, markup=False, style="red")
+    err.print(harmless(words, LONGEST), markup=False, style="red")
 
 
 class Interrupted(BaseException):

@@ -25,13 +25,14 @@ def digest_file(path: Path) -> str | None:
         raise
 
 
-def digest_folder(folder: Path) -> str:
-    """One sha256 over the relative paths and contents of all files below `folder`, in sorted order; caches left out.
+def digest_folder(folder: Path, *, caches: bool = False) -> str:
+    """One sha256 over the relative paths and contents of all files below `folder`, in sorted order.
 
-    A link counts as what it says, not as what it leads to. Raises UserError as `list_folder` does.
+    caches: whether Python's count too; what they hold is run in place of their sources. A link counts as what it says, not
+    as what it leads to. Raises UserError as `list_folder` does.
     """
     total = hashlib.sha256()
-    for name, entry in list_folder(folder).items():
+    for name, entry in list_folder(folder, caches=caches).items():
         content = digest_file(folder / name) if entry.link is None else f"-> {entry.link}"
         total.update(f"{name}\0{content}\n".encode(errors="surrogateescape"))
     return total.hexdigest()

@@ -23,6 +23,7 @@ from harness.preparation import prepare
 from harness.provenance import harness_facts, machine_facts
 from harness.record import Provenance, Record, SubmissionRecord, TrackRecord, write_record
 from harness.room import Candidate
+from harness.sandbox.gpu import gpu_names
 from harness.sitting import Failure, Sitting, load_sitting, save_arrays, save_sitting, write_whole
 from harness.sole_run import sole_run
 from harness.submission import Submission
@@ -93,7 +94,8 @@ def evaluate(submission: Submission, track: Track, settings: Settings, desk: Des
                 ),
             ),
             provenance=Provenance.model_validate(facts | {
-                "sandbox": settings.invigilator.sandbox.name, "limits": settings.invigilator.limits.model_dump(),
+                "sandbox": settings.invigilator.sandbox.name,
+            "gpu": gpu_names() if settings.invigilator.sandbox.gpu else [], "limits": settings.invigilator.limits.model_dump(),
                 "jobs": jobs, "batch": settings.invigilator.batch, "started": started,
                 "answers": answers_digest, "seed": _order(settings.seed, candidates),
                 "files": {path: it for badnet in track.badnets.values() for path, it in files_of(track, badnet).items()},

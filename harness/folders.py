@@ -27,8 +27,8 @@ class Entry(NamedTuple):
     """What a link says."""
 
 
-def list_folder(folder: Path) -> dict[str, Entry]:
-    """The files and links below a folder, by relative path, sorted part by part; Python's caches left out.
+def list_folder(folder: Path, *, caches: bool = False) -> dict[str, Entry]:
+    """The files and links below a folder, by relative path, sorted part by part; Python's caches only if asked for.
 
     Raises UserError for a pipe, a socket, a device, a name that cannot be printed, and for too many or too large files.
     """
@@ -45,7 +45,7 @@ def list_folder(folder: Path) -> dict[str, Entry]:
                 f"{folder}: {name!r} has {status.st_size / 2**30:,.1f} GiB, and all files together may have "
                 f"{MAX_BYTES // 2**30} GiB; leave out what is not needed"
             )
-        if not stat.S_ISDIR(status.st_mode) and CACHE not in name.split("/"):
+        if not stat.S_ISDIR(status.st_mode) and (caches or CACHE not in name.split("/")):
             link = os.readlink(folder / name) if stat.S_ISLNK(status.st_mode) else None
             found[name] = Entry(status.st_size, status.st_mtime_ns, status.st_ctime_ns, link)
     return {name: found[name] for name in sorted(found, key=lambda name: name.split("/"))}

@@ -32,8 +32,9 @@ def source_names() -> list[str]:
 
 def build(track: Track, *, origin: Path | None = None, report: Report = silent) -> Manifest:
     """Make or import the track's images and return what came of it; raises UserError for a wrong origin or source."""
+    source = _source(track)
     with locked(_lock(track), _waiting(report)):
-        badnets = _source(track).build(track.spec, track.folder, origin=origin, report=report)
+        badnets = source.build(track.spec, track.folder, origin=origin, report=report)
         return Manifest(badnets=badnets, files=_digests(track.folder, badnets))
 
 

@@ -171,6 +171,8 @@ class Provenance(_Part):
     cores: int
     system: str
     sandbox: str
+    gpu: list[str]
+    """The GPUs that the submission could use; none unless `--gpu` was said."""
     limits: dict[str, float]
     jobs: int
     batch: int

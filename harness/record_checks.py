@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.outcomes import METRICS
 from harness.track import NAME
@@ -61,16 +61,24 @@ def _problems(record: "Record") -> Iterator[tuple[str, str]]:
     weakest = record.badnets.get(record.score.weakest)
     if weakest is None or weakest.score.value is None:
         yield "score.weakest", "is no BadNet with a score"
-    yield from _impossible_numbers("", record.model_dump())
+    if found := _impossible_number(record.model_dump()):
+        yield found.key, found.what
 
 
-def _impossible_numbers(key: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Counts below 0, and figures that are no finite number."""
+class _Found(NamedTuple):
+    key: str
+    what: str
+
+
+def _impossible_number(value: Any) -> _Found | None:
+    """The first count below 0, or figure that is no finite number; a board reads a thousand records, so this is quick."""
     if isinstance(value, dict | list | tuple):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for name, inner in items:
-            yield from _impossible_numbers(f"{key}.{name}".lstrip("."), inner)
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield key, f"{value} is no figure"
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            if not isinstance(inner, str) and (found := _impossible_number(inner)):
+                return _Found(f"{name}.{found.key}".rstrip("."), found.what)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            return _Found("", f"{value} is no figure")
     elif isinstance(value, int) and not 0 <= value < 2**63:
-        yield key, "is no count"
+        return _Found("", "is no count")
+    return None

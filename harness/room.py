@@ -93,15 +93,15 @@ class Room:
     def seat(self, report: Report) -> None:
         """Start the worker and have it load, or repair."""
         report("starting", 0, 0)
-        self._await("start", "hello", self.began + self.limits.start_seconds, self.limits.start_seconds)
+        self._await("start", "hello", self.began + self.limits.start_seconds, _longer(self.limits.start_seconds))
         hello = time.monotonic()
         self.readings["start_seconds"] = hello - self.began
         repairs = self.candidate.repairs
         stage = "repair" if repairs else "load"
         seconds = self.limits.repair_seconds if repairs else self.limits.load_seconds
         report("repairing" if repairs else "loading", 0, 0)
-        self._send(stage, "start", hello + seconds, seconds, fields=self.start)
-        self._await(stage, "ready", hello + seconds, seconds, report=report)
+        self._send(stage, "start", hello + seconds, _longer(seconds), fields=self.start)
+        self._await(stage, "ready", hello + seconds, _longer(seconds), report=report)
         self.readings[f"{stage}_seconds"] = time.monotonic() - hello
 
     def examine(self, exam: Exam, answers: NDArray[np.int32], report: Report) -> None:
@@ -173,10 +173,13 @@ class Room:
         left = self.exam_began + self.limits.exam_seconds - asked
         if left <= 0:
             raise Misbehaviour("answer", self._too_long())
-        seconds = left if self.candidate.asking.whole else self.limits.batch_seconds
+        most = self.limits.batch_seconds
+        late = _longer(most)
+        if self.candidate.asking.whole or left < most:
+            most, late = left, self._too_long()
         fields = {"id": self.asked, **({"cold": True} if cold else {})}
-        self._send("answer", "batch", asked + seconds, seconds, fields=fields, array=images)
-        frame = self._await("answer", "answers", asked + seconds, seconds, max_payload=8 * len(images))
+        self._send("answer", "batch", asked + most, late, fields=fields, array=images)
+        frame = self._await("answer", "answers", asked + most, late, max_payload=8 * len(images))
         taken = time.monotonic() - asked
         if frame.fields.get("id") != self.asked or frame.array is None or frame.array.shape != (len(images),):
             raise Misbehaviour("answer", "answered another batch than it was asked")
@@ -186,19 +189,19 @@ class Room:
         return f"took longer than {self.limits.exam_seconds:g} s for all images together (--exam-seconds allows more)"
 
     def _send(
-        self, stage: str, kind: str, deadline: float, seconds: float, *, fields: Mapping[str, Any],
+        self, stage: str, kind: str, deadline: float, late: str, *, fields: Mapping[str, Any],
         array: NDArray[np.uint8] | None = None,
     ) -> None:  # fmt: skip
         try:
             self.channel.send(kind, fields, array, deadline=deadline)
         except (EOFError, TimeoutError):
             # The worker may have said why before it went.
-            self._await(stage, "", deadline, seconds)
+            self._await(stage, "", deadline, late)
         except ProtocolError as error:  # options longer than a header
             raise Misbehaviour(stage, f"its options cannot be sent: {error}") from None
 
     def _await(
-        self, stage: str, kind: str, deadline: float, seconds: float, *, max_payload: int = 0, report: Report = silent
+        self, stage: str, kind: str, deadline: float, late: str, *, max_payload: int = 0, report: Report = silent
     ) -> Frame:
         """The next frame, which must be of this kind; progress is passed on. Raises Misbehaviour."""
         try:
@@ -219,7 +222,7 @@ class Room:
                 elif frame.kind != "progress":
                     raise Misbehaviour(stage, f"sent a frame {harmless(frame.kind, 30)!r} where {kind!r} was due")
         except TimeoutError:
-            raise Misbehaviour(stage, f"took longer than {seconds:g} s") from None
+            raise Misbehaviour(stage, late) from None
         except ProtocolError as error:
             raise Misbehaviour(stage, f"spoke out of protocol: {error}") from None
         except EOFError:
@@ -236,6 +239,10 @@ class Room:
         last = harmless((self.process.log.strip().splitlines() or [""])[-1], 200)
         how = f"was ended by signal {signal_number}" if signal_number else f"ended with exit code {status}"
         return f"{how} without an answer{f' ({last})' if last else ''}"
+
+
+def _longer(seconds: float) -> str:
+    return f"took longer than {seconds:g} s"
 
 
 def _environment(code: str, *, gpu: bool) -> dict[str, str]:

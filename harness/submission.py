@@ -51,7 +51,7 @@ class Submission:
         if not folder.is_dir():
             near = did_you_mean(folder.name, [p.parent.name for p in folder.parent.glob(f"*/{FILE}")])
             raise UserError(f"{folder}: no such folder; {near}")
-        self._listing = list_folder(folder)
+        self._listing = list_folder(folder, caches=True)
         refuse_leaving_links(folder, self._listing)
         self.spec = _read(folder)
         self._kind = find_kind(self.spec.kind)
@@ -69,13 +69,13 @@ class Submission:
     @cached_property
     def digest(self) -> str:
         """One sha256 over all files of the folder as they were when it was opened; raises UserError as `refuse_change` does."""
-        digest = digest_folder(self.folder)
+        digest = digest_folder(self.folder, caches=True)
         self.refuse_change()
         return digest
 
     def refuse_change(self) -> None:
         """Raise UserError where a file was touched since the submission was opened: what was asked is not what is there."""
-        now = list_folder(self.folder)
+        now = list_folder(self.folder, caches=True)
         changed = [name for name in {**self._listing, **now} if self._listing.get(name) != now.get(name)]
         if changed:
             raise UserError(f"{self.folder}: {changed[0]!r} was changed while it was examined; evaluate it again")

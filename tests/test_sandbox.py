@@ -1,4 +1,4 @@
-"""Both sandboxes run a command with two pipes, a log and limits; bubblewrap also isolates it."""
+"""Every sandbox runs a command with two pipes, a log and limits; what those that isolate keep out is in tests/hostile."""
 
 import os
 import shutil
@@ -36,7 +36,12 @@ def printed(sandbox: Sandbox, code: str, mounts: dict[str, Path] | None = None) 
 @pytest.fixture(params=sandbox_names())
 def sandbox(request: pytest.FixtureRequest) -> Sandbox:
     found = find_sandbox(request.param)
-    found.check()
+    try:
+        found.check()
+    except MachineError as error:
+        if found.name != "landlock":  # which asks for a new kernel
+            raise
+        pytest.skip(str(error))
     return found
 
 
@@ -98,31 +103,11 @@ class TestEverySandbox:
 
 
 class TestBubblewrap:
-    def test_has_no_network(self, isolated: Sandbox) -> None:
-        code = "import socket\ntry: socket.create_connection(('1.1.1.1', 80), 2)\nexcept OSError as e: print('refused')"
-        assert printed(isolated, code) == "refused"
-        assert (
-            printed(isolated, "print(sorted(os.listdir('/sys')) if os.path.exists('/sys') else 'no /sys')") == "no /sys"
-        )
-
-    def test_sees_nothing_of_home_repository_and_other_processes(self, isolated: Sandbox) -> None:
-        repository = Path(__file__).resolve().parent.parent
-        code = (
-            f"print([os.path.exists(p) for p in ('{repository}/harness', '{repository}/.git', '/etc/passwd', '/home')])"
-        )
-        assert printed(isolated, code) == "[False, False, False, False]"
+    def test_sees_no_processes_but_its_own(self, isolated: Sandbox) -> None:
         assert printed(isolated, "print(len([p for p in os.listdir('/proc') if p.isdigit()]) < 4)") == "True"
 
-    @pytest.mark.parametrize("path", ["/usr/x", "/submission/x", "/x", "/submission/model.h5", sys.prefix + "/x"])
-    def test_can_write_nowhere_but_in_its_scratch(self, isolated: Sandbox, tmp_path: Path, path: str) -> None:
-        (tmp_path / "model.h5").write_text("weights")
-        code = f"try: open({path!r}, 'w').write('mine')\nexcept OSError as e: print(e.errno in (13, 30))"
-        assert printed(isolated, code, {"/submission": tmp_path}) == "True"
-        assert (tmp_path / "model.h5").read_text() == "weights"
-
-    def test_has_a_scratch_of_bounded_size(self, isolated: Sandbox) -> None:
-        code = "try:\n f = open('/tmp/x', 'wb')\n for _ in range(64): f.write(bytes(2**20)); f.flush()\nexcept OSError as e: print(e.strerror)"
-        assert "No space left" in printed(isolated, code)
+    def test_sees_no_devices_of_the_system(self, isolated: Sandbox) -> None:
+        assert printed(isolated, "print(os.path.exists('/sys'))") == "False"
 
     def test_is_not_root_and_has_no_capabilities(self, isolated: Sandbox) -> None:
         code = "print(os.getuid(), [l.split()[1] for l in open('/proc/self/status') if l.startswith('CapEff')])"

@@ -78,7 +78,7 @@ class Namespace:
 
 # bubblewrap covers /proc/sys only where it finds that it could write there, and misses the files that belong to the user
 # whom root becomes: without this a submission that root examines could have the kernel start programs of its choice. And
-# nothing bounds the size of /dev.
+# nothing else bounds the size of /dev.
 READ_ONLY = ("--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/")
 ISOLATION = (
     "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL",

@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import os
 import shlex
+import time
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -16,6 +17,7 @@ from harness.sandbox.limits import GIB, SHARED_MEMORY, Limits
 
 MOUNT = Path("/sys/fs/cgroup")
 NEEDED = ("memory", "pids")
+PATIENCE = 20
 _numbers = itertools.count()
 
 
@@ -57,10 +59,15 @@ class Cgroup(NamedTuple):
 
     def remove(self) -> None:
         """End what is left in the group, and the group."""
-        with contextlib.suppress(OSError):  # a process that has just been ended may take a moment to leave
+        with contextlib.suppress(OSError):  # older kernels have no such file
             self._write("cgroup.kill", 1)
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()
+        for _ in range(PATIENCE):  # what has just been ended takes a moment to leave
+            try:
+                self.folder.rmdir()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
 
     def _write(self, name: str, value: int) -> None:
         (self.folder / name).write_text(f"{value}\n")

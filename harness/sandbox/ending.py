@@ -27,7 +27,9 @@ def end_namespace(process: "subprocess.Popen[bytes]") -> None:
             signal.pidfd_send_signal(handles[-1], signal.SIGKILL)
     _kill(process)
     for handle in handles:
-        select.select([handle], [], [], PATIENCE_SECONDS)
+        waiting = select.poll()
+        waiting.register(handle, select.POLLIN)
+        waiting.poll(1000 * PATIENCE_SECONDS)
         os.close(handle)
 
 

@@ -1,7 +1,8 @@
 """Landlock, for machines that refuse user namespaces: files, signals and sockets are kept from the submission.
 
 Weaker than bubblewrap: names, sizes and dates of the host's files can be asked for, though no content; and the files that
-it writes lie on the host's own disk. https://docs.kernel.org/userspace-api/landlock.html
+it writes lie on the host's own disk. What Landlock does not see to (rights and dates of files, priorities and limits of
+other processes) the filter of system calls does. https://docs.kernel.org/userspace-api/landlock.html
 """
 
 import base64
@@ -47,7 +48,7 @@ class Landlock:
                 "landlock among its security modules); use bubblewrap, or say `--sandbox unconfined`, which is marked in "
                 "the record"
             )
-        filter_program(local_sockets=False)
+        filter_program(namespaces=False)
         if self.gpu:
             gpu_devices()
 
@@ -85,7 +86,7 @@ class Fence:
             "read": [str(self._folder / "mounts"), *filter(os.path.exists, readable)],
             "write": [str(scratch)],
             "devices": [*filter(os.path.exists, DEVICES), *map(str, self._devices)],
-            "seccomp": base64.b64encode(filter_program(local_sockets=False)).decode(),
+            "seccomp": base64.b64encode(filter_program(namespaces=False)).decode(),
         }
         environment = {**environment, "TMPDIR": str(scratch), "HOME": str(scratch)}
         return start_kept(

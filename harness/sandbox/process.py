@@ -18,7 +18,7 @@ from harness.sandbox.watchdog import Watchdog
 
 F_SETPIPE_SZ = 1031
 PIPE_BYTES = 1024 * 1024
-FIRST_TO_GO = "echo 1000 > /proc/self/oom_score_adj"
+FIRST_TO_GO = "{ echo 1000 > /proc/self/oom_score_adj; } 2> /dev/null"
 """Where the machine's memory runs out all the same, the kernel ends the submission and not the host."""
 
 
@@ -36,8 +36,8 @@ class SandboxedProcess:
         """
         self._end, self._scratch, self._limits = end, scratch, limits
         self._cgroup = Cgroup.make(limits)
-        first = [FIRST_TO_GO, self._cgroup.joining] if self._cgroup else [FIRST_TO_GO]
-        begin = ("/bin/sh", "-c", " && ".join([*first, 'exec "$0" "$@"']))
+        joining = f"{self._cgroup.joining} && " if self._cgroup else ""
+        begin = ("/bin/sh", "-c", f'{FIRST_TO_GO}; {joining}exec "$0" "$@"')
         try:
             self._process = subprocess.Popen(
                 [*begin, *command], env=dict(environment), cwd=directory, start_new_session=True, pass_fds=handles,

@@ -14,31 +14,32 @@ from harness.errors import MachineError
 ALLOW = 0x7FFF0000
 REFUSE = 0x00050000
 """SCMP_ACT_ERRNO, to which the error's number is added."""
+PRETEND = REFUSE
+"""No error: the call is not made, and seems to have succeeded."""
 ENOSYS, EAFNOSUPPORT = 38, 97
 NOT_EQUAL, EQUAL, MASKED_EQUAL = 1, 4, 7
 OPTIMISE, BY_TREE = 8, 2
 """SCMP_FLTATR_CTL_OPTIMIZE: a binary tree in place of a list."""
 NEW_NAMESPACES = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET."""
-AF_UNIX = 1
+AF_UNIX, ITSELF = 1, 0
 
 FILES = """
-    read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 open openat openat2 creat close close_range
-    lseek _llseek stat fstat lstat newfstatat statx stat64 fstat64 lstat64 fstatat64 access faccessat faccessat2 readlink
-    readlinkat getdents getdents64 getcwd chdir fchdir mkdir mkdirat rmdir rename renameat renameat2 link linkat symlink
-    symlinkat unlink unlinkat chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat umask truncate ftruncate
-    truncate64 ftruncate64 fallocate fadvise64 fadvise64_64 arm_fadvise64_64 readahead fsync fdatasync sync_file_range flock
-    fcntl fcntl64 ioctl dup dup2 dup3 pipe pipe2 sendfile sendfile64 copy_file_range utime utimes utimensat futimesat
-    statfs fstatfs statfs64 fstatfs64 getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr
+    read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 open openat openat2 creat close
+    close_range lseek _llseek stat fstat lstat newfstatat statx stat64 fstat64 lstat64 fstatat64 access faccessat
+    faccessat2 readlink readlinkat getdents getdents64 getcwd chdir fchdir mkdir mkdirat rmdir rename renameat
+    renameat2 link linkat symlink symlinkat unlink unlinkat umask truncate ftruncate truncate64 ftruncate64 fallocate
+    fadvise64 fadvise64_64 arm_fadvise64_64 readahead fsync fdatasync sync_file_range flock fcntl fcntl64 ioctl dup
+    dup2 dup3 pipe pipe2 sendfile sendfile64 copy_file_range statfs fstatfs statfs64 fstatfs64 getxattr lgetxattr
+    fgetxattr listxattr llistxattr flistxattr
 """
 MEMORY = "mmap mmap2 munmap mremap mprotect madvise brk msync mincore membarrier get_mempolicy mbind set_mempolicy"
 PROCESSES = """
     fork vfork execve wait4 waitid waitpid exit exit_group getpid getppid gettid getpgid getpgrp setpgid setsid getsid
     set_tid_address set_robust_list get_robust_list rseq arch_prctl prctl futex futex_time64 futex_waitv sched_yield
-    sched_getaffinity sched_setaffinity sched_getparam sched_setparam sched_getscheduler sched_setscheduler
-    sched_get_priority_max sched_get_priority_min sched_getattr getpriority setpriority getrlimit ugetrlimit setrlimit
-    prlimit64 getrusage times getcpu capget uname sysinfo getuid geteuid getgid getegid getresuid getresgid getgroups
-    pidfd_open pidfd_send_signal
+    sched_getaffinity sched_getparam sched_getscheduler sched_get_priority_max sched_get_priority_min sched_getattr
+    getpriority getrlimit ugetrlimit setrlimit getrusage times getcpu capget uname sysinfo getuid geteuid getgid
+    getegid getresuid getresgid getgroups pidfd_open pidfd_send_signal
 """
 SIGNALS = """
     rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigsuspend rt_sigtimedwait rt_sigqueueinfo sigaltstack
@@ -46,19 +47,26 @@ SIGNALS = """
 """
 TIME = """
     clock_gettime clock_gettime64 clock_getres clock_getres_time64 clock_nanosleep clock_nanosleep_time64 nanosleep
-    gettimeofday time timer_create timer_settime timer_gettime timer_delete timer_getoverrun timerfd_create timerfd_settime
-    timerfd_gettime
+    gettimeofday time timer_create timer_settime timer_gettime timer_delete timer_getoverrun timerfd_create
+    timerfd_settime timerfd_gettime
 """
 WAITING = """
     poll ppoll ppoll_time64 select _newselect pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait
     epoll_pwait2 eventfd eventfd2 getrandom
 """
 LOCAL_SOCKETS = """
-    connect bind listen accept accept4 getsockname getpeername getsockopt setsockopt sendto recvfrom sendmsg recvmsg sendmmsg
-    recvmmsg shutdown
+    connect bind listen accept accept4 getsockname getpeername getsockopt setsockopt sendto recvfrom sendmsg recvmsg
+    sendmmsg recvmmsg shutdown
 """
 """Between processes of one submission; `socket` and `socketpair` themselves have rules of their own."""
 LISTED = " ".join((FILES, MEMORY, PROCESSES, SIGNALS, TIME, WAITING, LOCAL_SOCKETS)).split()
+MARKING = (
+    "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "utime", "utimes", "utimensat",
+    "futimesat",
+)  # fmt: skip
+"""On whatever file can be named: Landlock does not see to them, as namespaces do."""
+SCHEDULING = ("sched_setaffinity", "sched_setparam", "sched_setscheduler")
+"""Of any process of the same user."""
 FIX = "install libseccomp (`apt-get install libseccomp2`); or say `--sandbox unconfined`, which is marked in the record"
 
 
@@ -71,10 +79,12 @@ class _Comparison(ctypes.Structure):
 
 
 @cache
-def filter_program(*, local_sockets: bool = True) -> bytes:
+def filter_program(*, namespaces: bool = True) -> bytes:
     """The filter for this machine's processor, as the kernel takes it; raises MachineError with the fix.
 
-    local_sockets: whether `socket` may give one to other processes of the same sandbox. A socket pair is always allowed.
+    namespaces: whether the submission has its own. Where it has none, calls reach files and processes of the host: it gets
+    no socket but pairs, may set limits and priorities of its own processes alone, and where programs usually mark files or
+    schedule threads, they are told that it was done.
     """
     library = _library()
     context = ctypes.c_void_p(library.seccomp_init(REFUSE | ENOSYS))
@@ -84,11 +94,20 @@ def filter_program(*, local_sockets: bool = True) -> bytes:
             rules.add(ALLOW, name)
         rules.add(ALLOW, "clone", _Comparison(0, MASKED_EQUAL, NEW_NAMESPACES, 0))
         rules.add(ALLOW, "socketpair", _Comparison(0, EQUAL, AF_UNIX, 0))
-        if local_sockets:
+        # To root belong the host's devices, which bubblewrap has to show with the right to be written to.
+        for name in MARKING:
+            rules.add(ALLOW if namespaces and os.geteuid() else PRETEND, name)
+        for name in SCHEDULING:
+            rules.add(ALLOW if namespaces else PRETEND, name)
+        if namespaces:
             rules.add(ALLOW, "socket", _Comparison(0, EQUAL, AF_UNIX, 0))
             rules.add(REFUSE | EAFNOSUPPORT, "socket", _Comparison(0, NOT_EQUAL, AF_UNIX, 0))
+            rules.add(ALLOW, "prlimit64")
+            rules.add(ALLOW, "setpriority")
         else:
             rules.add(REFUSE | EAFNOSUPPORT, "socket")
+            rules.add(ALLOW, "prlimit64", _Comparison(0, EQUAL, ITSELF, 0))
+            rules.add(ALLOW, "setpriority", _Comparison(1, EQUAL, ITSELF, 0))
         library.seccomp_attr_set(context, OPTIMISE, ctypes.c_uint32(BY_TREE))  # older ones do without
         return rules.export()
     finally:

@@ -65,7 +65,7 @@ def write_results(folder: Path, track: Track, name: str = "mine") -> Path:
             name=name, authors=["A"], description="d", kind="model", batch_mode=False, stochastic=False, digest="0" * 64
         ),
         provenance=Provenance.model_validate(facts | {
-            "sandbox": "bubblewrap", "limits": Limits().model_dump(), "jobs": 1, "batch": 512, "seed": "drawn",
+            "sandbox": "bubblewrap", "gpu": [], "limits": Limits().model_dump(), "jobs": 1, "batch": 512, "seed": "drawn",
             "files": {}, "started": "2026-01-01T00:00:00+00:00", "answers": answers,
         }),
     )  # fmt: skip

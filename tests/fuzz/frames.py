@@ -15,8 +15,8 @@ EXAMPLES: tuple[Any, ...] = (
 WHOLE, STREAM, ARRAY = b"\0", b"\1", b"\2"
 SIZES = (0, 1, 2, 5, -1, 255, 2**16, 2**31, 2**32, 2**39, 2**40 - 1, 2**40, 2**63, 1.0, True, None)
 TYPES = ("int64", "uint8", "object", "<i8", "", None)
-PIPE_BYTES = 60_000
-"""Fewer than a pipe holds, which is written before it is read."""
+PIPE_BYTES = 4096
+"""What every pipe holds: it is filled before it is read."""
 
 
 def whole(header: bytes, payload: bytes) -> bytes:

@@ -64,6 +64,13 @@ ATTEMPTS = {
     "core pattern": Attempt(WRITING, "has the kernel start a program on a crash (core_pattern)", "open('/proc/sys/kernel/core_pattern', 'r+').write(open('/proc/sys/kernel/core_pattern').read())", READ_ONLY, DENIED),
     "sysrq": Attempt(WRITING, "commands the kernel by /proc/sysrq-trigger", "open('/proc/sysrq-trigger', 'w').write('h')", "Error: [Errno"),
     "disk": Attempt(WRITING, "makes a device file of the disk", "os.mknod('/tmp/disk', 0o60600, os.makedev(254, 0))", NO_CALL),
+    "rights": Attempt(WRITING, "gives away the rights to a file of the user (chmod)", "os.chmod('{secret}', 0o777); assert os.stat('{secret}').st_mode & 0o111, 'unchanged'", NO_FILE, "unchanged"),
+    "dates": Attempt(WRITING, "changes the date of a file of the user", "os.utime('{secret}', (0, 0)); assert not os.stat('{secret}').st_mtime, 'unchanged'", NO_FILE, "unchanged"),
+    "owner": Attempt(WRITING, "changes the owner of a file of the user", "os.chown('{secret}', 12345, 12345); assert os.stat('{secret}').st_uid == 12345, 'unchanged'", NO_FILE, "unchanged"),
+    "device rights": Attempt(WRITING, "changes the rights of a device of the host", "mark(os.chmod, '/dev/full', 0o667); assert os.stat('/dev/full').st_mode & 0o777 == 0o667, 'unchanged'", "unchanged"),
+    "limit of host": Attempt(PROCESSES, "sets the host's limits", "resource.prlimit({host}, resource.RLIMIT_CORE, (0, 0))", "ProcessLookupError", NO_CALL),
+    "priority of host": Attempt(PROCESSES, "takes the host its priority", "os.setpriority(os.PRIO_PROCESS, {host}, 0)", "No such process", NO_CALL),
+    "cores of host": Attempt(PROCESSES, "takes the host its cores", "os.sched_setaffinity({host}, [0]); assert os.sched_getaffinity({host}) == {{0}}, 'unchanged'", "No such process", "unchanged"),
     "kill host": Attempt(PROCESSES, "kills the host", "os.kill({host}, 9)", "No such process", "Operation not permitted"),
     "kill parent": Attempt(PROCESSES, "kills its parent", "os.kill(os.getppid(), 9); time.sleep(0.3); os.kill(os.getppid(), 0); raise PermissionError('it is still there')", "still there", "Operation not permitted"),
     "kill group": Attempt(PROCESSES, "kills the group of its parent", "os.killpg(os.getpgid(os.getppid()), 9)", "No such process", "Operation not permitted"),
@@ -122,6 +129,12 @@ def call_32_bit():
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status:
         raise OSError(f"killed by signal {{-status}}")
+def mark(call, *arguments):
+    # Root owns the devices, and is told that it was done; others are told that they may not.
+    try:
+        call(*arguments)
+    except PermissionError:
+        pass
 def attempt(code, badnet):
     try:
         exec(code, globals() | {{"badnet": badnet}})

@@ -319,7 +319,8 @@ def test_the_second_first_use_waits_for_the_first(painted: Path, unpainted: Path
 @pytest.mark.threat(PART, does="four first uses race", outcome="all find the same images")
 def test_first_uses_that_race_find_the_same_images(unpainted: Path) -> None:
     racing = [first_use(unpainted) for _ in range(4)]
-    assert [process.communicate(timeout=120)[1] and process.returncode for process in racing] == [0] * 4
+    told = [process.communicate(timeout=120)[1] for process in racing]
+    assert [process.returncode for process in racing] == [0] * 4, told
     assert Track(unpainted).changed_files() == []
     assert not (unpainted / "data" / ".unfinished").exists()
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
+from harness.record import read_record
 from harness.sole_run import sole_run
 from harness.submission import Submission
 from tests.fuzz.documents import write_results, write_track
@@ -278,3 +279,25 @@ def test_a_record_of_others_is_not_replaced(authors: list[str], taken: bool, fol
         run,
     ):
         pass
+
+
+@pytest.mark.threat(
+    PART, does="gives a hyper-parameter of 100 KB", outcome="the worst case: its options cannot be sent"
+)
+def test_options_that_fit_into_no_frame_cost_the_submission_alone(
+    folder: Path, tiny_track_folder: Path, tmp_path: Path, badnet: Callable[..., Any]
+) -> None:
+    (folder / "submission.toml").write_text(f'{CODE}options.x = "{"x" * 100_000}"')
+    done = badnet("evaluate", folder, "--track", tiny_track_folder, "--results", tmp_path)
+    assert done.returncode == 0, done.stderr
+    failure = read_record(tmp_path / "tiny" / "mine.json").badnets["first"].failure
+    assert failure is not None
+    assert failure.reason.startswith("its options cannot be sent")
+
+
+@pytest.mark.threat(PART, does="hides code in Python's cache, beside harmless sources", outcome="another digest")
+def test_compiled_code_counts(folder: Path) -> None:
+    before = Submission(folder).digest
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "predict.cpython-311.pyc").write_bytes(b"code")
+    assert Submission(folder).digest != before
