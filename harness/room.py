@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.audits import ColdAudit
+from harness.errors import MachineError
 from harness.exam import Exam
 from harness.images import Report, silent
 from harness.models.quiet import environment
@@ -93,7 +94,12 @@ class Room:
     def seat(self, report: Report) -> None:
         """Start the worker and have it load, or repair."""
         report("starting", 0, 0)
-        self._await("start", "hello", self.began + self.limits.start_seconds, _longer(self.limits.start_seconds))
+        most = self.limits.start_seconds
+        try:
+            self._await("start", "hello", self.began + most, _longer(most))
+        except Misbehaviour as misbehaviour:  # nothing of the submission has run yet
+            reason = misbehaviour.failure.reason
+            raise MachineError(f"a worker cannot be started: it {reason}; `badnet doctor` may say why") from None
         hello = time.monotonic()
         self.readings["start_seconds"] = hello - self.began
         repairs = self.candidate.repairs

@@ -1,5 +1,6 @@
 """Limits are the same for all, hold for a whole tree of processes, and cannot be raised from inside."""
 
+import os
 import subprocess
 import sys
 import time
@@ -78,6 +79,19 @@ def test_a_folder_is_measured_without_following_links(tmp_path: Path) -> None:
     assert MIB <= folder_bytes(tmp_path, GIB) < 2 * MIB
 
 
+def test_folders_too_deep_to_measure_are_too_much(tmp_path: Path) -> None:
+    before = os.getcwd()
+    os.chdir(tmp_path)
+    try:
+        for _ in range(30):
+            os.mkdir("x" * 200)
+            os.chdir("x" * 200)
+        assert folder_bytes(tmp_path, GIB) > GIB
+    finally:
+        os.chdir(before)
+        subprocess.run(["rm", "-rf", *tmp_path.iterdir()], check=True)
+
+
 # --- control groups: a folder with the kernel's file names stands for a delegated group ------------------------------
 
 
@@ -87,6 +101,10 @@ def group(tmp_path: Path) -> Path:
     made.mkdir()
     for name, text in {"controllers": "cpu memory pids", "procs": "11\n12\n", "subtree_control": ""}.items():
         (made / f"cgroup.{name}").write_text(text)
+    try:
+        os.setxattr(made, "user.delegate", b"1")
+    except OSError as error:
+        pytest.skip(f"this file system keeps no marks on folders ({error})")
     return made
 
 
@@ -104,6 +122,18 @@ def test_a_delegated_group_hands_its_controllers_on(group: Path, tmp_path: Path)
 @pytest.mark.parametrize("line", ["0::/", "4:memory:/user.slice", "0::/nowhere", ""])
 def test_elsewhere_there_is_none(line: str, group: Path, tmp_path: Path) -> None:
     assert delegated(tmp_path, own(tmp_path, line)) is None
+
+
+def test_a_group_that_is_not_handed_over_is_none(group: Path, tmp_path: Path) -> None:
+    os.setxattr(group, "user.delegate", b"0")
+    assert delegated(tmp_path, own(tmp_path, "0::/user.slice")) is None
+    os.removexattr(group, "user.delegate")
+    assert delegated(tmp_path, own(tmp_path, "0::/user.slice")) is None
+    assert not (group / "badnet-host").exists()
+
+
+def test_the_next_run_uses_the_same_group(group: Path, tmp_path: Path) -> None:
+    assert delegated(tmp_path, own(tmp_path, "0::/user.slice/badnet-host")) == group
 
 
 def test_a_group_without_memory_is_none(group: Path, tmp_path: Path) -> None:

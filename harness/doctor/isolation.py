@@ -24,8 +24,10 @@ PROFILE = (
 
 def findings() -> Iterator[Finding]:
     """The sandboxes, and what they need."""
-    yield from user_namespaces()
-    yield _bubblewrap()
+    bubblewrap = _bubblewrap()
+    yield bubblewrap
+    if bubblewrap.level != "ok":  # where it works, it has been allowed what others are refused
+        yield from user_namespaces()
     yield _seccomp()
     yield _landlock()
     yield control_groups(delegated())

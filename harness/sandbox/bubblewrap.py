@@ -17,6 +17,7 @@ from harness.sandbox.limits import SHARED_MEMORY, Limits
 from harness.sandbox.process import SandboxedProcess
 from harness.sandbox.seccomp import filter_program
 
+ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 LINKER_FILES = ("/etc/ld.so.cache", "/etc/alternatives")
 FIX = (
@@ -32,7 +33,7 @@ class Bubblewrap:
 
     name = "bubblewrap"
     isolates = True
-    counts_anew = True
+    counts_anew = os.geteuid() != 0  # the kernel counts no processes of root
 
     def __init__(self, *, gpu: bool = False) -> None:
         """gpu: whether the machine's GPUs are there for the command."""
@@ -134,13 +135,22 @@ def _interpreter() -> Iterator[str]:
 
 
 def interpreter() -> list[Path]:
-    """The folders of this interpreter and its packages, where they are not part of the system."""
+    """The folders of this interpreter and its packages, where they are not part of the system.
+
+    Raises MachineError where they hold more than that.
+    """
     folders = {
         Path(sys.prefix),
         Path(sys.base_prefix),
         Path(sys.base_exec_prefix),
         Path(sys.executable).resolve().parents[1],
     }
+    for folder in folders:
+        if ROOT.is_relative_to(folder) or Path.home().is_relative_to(folder):
+            raise MachineError(
+                f"{folder}: this Python's folder holds the repository or your home, and would be shown to submissions; make "
+                "the environment in a folder of its own (`make setup`)"
+            )
     return [folder for folder in sorted(folders) if not folder.is_relative_to("/usr")]
 
 

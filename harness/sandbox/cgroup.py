@@ -13,10 +13,13 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from harness.errors import MachineError
 from harness.sandbox.limits import GIB, SHARED_MEMORY, Limits
 
 MOUNT = Path("/sys/fs/cgroup")
 NEEDED = ("memory", "pids")
+HOME = "badnet-host"
+"""The group below the delegated one into which this process moves, as only groups without processes have others."""
 PATIENCE = 20
 _numbers = itertools.count()
 
@@ -34,14 +37,21 @@ class Cgroup(NamedTuple):
         if parent is None:
             return None
         made = cls(parent / f"badnet-{os.getpid()}-{next(_numbers)}", limits)
-        made.folder.mkdir()
-        # Files in the private /tmp count as memory here.
-        made._write("memory.max", limits.memory_bytes + limits.scratch_bytes + SHARED_MEMORY)
-        with contextlib.suppress(OSError):  # a system without swap has no such file
-            made._write("memory.swap.max", 0)
-        made._write("memory.oom.group", 1)
-        made._write("pids.max", limits.processes)
+        try:
+            made._set_up()
+        except OSError as error:
+            made.remove()
+            raise MachineError(f"{made.folder}: no control group can be made there ({error.strerror})") from error
         return made
+
+    def _set_up(self) -> None:
+        self.folder.mkdir()
+        # Files in the private /tmp count as memory here.
+        self._write("memory.max", self.limits.memory_bytes + self.limits.scratch_bytes + SHARED_MEMORY)
+        with contextlib.suppress(OSError):  # a system without swap has no such file
+            self._write("memory.swap.max", 0)
+        self._write("memory.oom.group", 1)
+        self._write("pids.max", self.limits.processes)
 
     @property
     def joining(self) -> str:
@@ -73,6 +83,12 @@ class Cgroup(NamedTuple):
         (self.folder / name).write_text(f"{value}\n")
 
 
+def _is_handed_over(group: Path) -> bool:
+    """Whether systemd marked the group as somebody's own; root could write to all others too."""
+    marks = [name for name in os.listxattr(group) if name in ("user.delegate", "trusted.delegate")]
+    return any(os.getxattr(group, name) == b"1" for name in marks)
+
+
 @cache
 def delegated(mount: Path = MOUNT, own: Path = Path("/proc/self/cgroup")) -> Path | None:
     """The group in which this process may make others that count memory and processes; None where there is none.
@@ -81,11 +97,11 @@ def delegated(mount: Path = MOUNT, own: Path = Path("/proc/self/cgroup")) -> Pat
     """
     try:
         path = next(line[3:] for line in own.read_text().splitlines() if line.startswith("0::"))
-        parent = mount / path.lstrip("/")
+        parent = mount / path.lstrip("/").removesuffix(f"/{HOME}")
         available = (parent / "cgroup.controllers").read_text().split()
-        if path == "/" or not set(NEEDED) <= set(available) or not os.access(parent, os.W_OK):
+        if not set(NEEDED) <= set(available) or not _is_handed_over(parent):
             return None
-        home = parent / "badnet-host"
+        home = parent / HOME
         home.mkdir(exist_ok=True)
         for pid in (parent / "cgroup.procs").read_text().split():
             (home / "cgroup.procs").write_text(pid)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 
-from harness.sandbox.watchdog import children
+from harness.sandbox.watchdog import children, descendants
 
 PATIENCE_SECONDS = 10.0
 
@@ -39,7 +39,11 @@ def end_keeper(process: "subprocess.Popen[bytes]") -> None:
         process.send_signal(signal.SIGTERM)
     try:
         process.wait(timeout=PATIENCE_SECONDS)
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired:  # it may be starved by what it is to end
+        while left := descendants(process.pid):
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         _kill(process)
 
 

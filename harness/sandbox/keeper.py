@@ -2,7 +2,8 @@
 
 A program of its own (`python -I -S keeper.py SPECIFICATION COMMAND...`), as a sandbox needs a single thread to begin with:
 the standard library alone, nothing of the harness. SPECIFICATION is JSON: `parent`, the process without which nothing may
-go on, and `confine`, null or `{"read": [...], "write": [...], "devices": [...], "seccomp": base64}` with absolute paths.
+go on, `folder`, which is removed at the end, and `confine`, null or `{"read": [...], "write": [...], "devices": [...],
+"seccomp": base64}` with absolute paths.
 """
 
 import base64
@@ -15,7 +16,6 @@ import stat
 import struct
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 22, 24, 36, 38
@@ -40,7 +40,7 @@ def main() -> NoReturn:
     """Keep one command; exits as it did, with 128 + the number of the signal that ended it."""
     specification, command = json.loads(sys.argv[1]), sys.argv[2:]
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: _end(specification["folder"]))
     _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != specification["parent"]:  # it ended before it could be watched
         sys.exit(CANNOT_START)
@@ -58,6 +58,7 @@ def main() -> NoReturn:
             status = os.waitstatus_to_exitcode(ended)
             break
     _end_all()
+    _remove(specification["folder"])
     os._exit(status if status >= 0 else 128 - status)
 
 
@@ -78,8 +79,9 @@ def _become(command: list[str], confine: dict[str, Any] | None) -> NoReturn:
         os._exit(CANNOT_START)
 
 
-def _end(_signal: int, _frame: FrameType | None) -> NoReturn:
+def _end(folder: str) -> NoReturn:
     _end_all()
+    _remove(folder)
     os._exit(128 + signal.SIGTERM)
 
 
@@ -87,8 +89,8 @@ def _end_all() -> None:
     """End every descendant: children whose parent ended have become this process's own."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     while True:
-        for pid in _children(os.getpid()):
-            _end_tree(pid)
+        for pid in _stopped(_children(os.getpid())):
+            _signal(pid, signal.SIGKILL)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -96,12 +98,27 @@ def _end_all() -> None:
             return
 
 
-def _end_tree(pid: int) -> None:
+def _stopped(waiting: list[int]) -> set[int]:
+    """Stop processes and all their descendants: what is stopped cannot fork while its children are looked up."""
+    seen: set[int] = set()
+    while waiting:
+        pid = waiting.pop()
+        if pid not in seen:
+            seen.add(pid)
+            _signal(pid, signal.SIGSTOP)
+            waiting += _children(pid)
+    return seen
+
+
+def _signal(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGSTOP)  # what is stopped cannot fork while its children are looked up
-        for child in _children(pid):
-            _end_tree(child)
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
+
+
+def _remove(folder: str) -> None:
+    """Neither of the two follows links, or is misled by folders in folders without end."""
+    os.spawnv(os.P_WAIT, "/bin/chmod", ["chmod", "-R", "u+rwx", "--", folder])  # noqa: S606
+    os.spawnv(os.P_WAIT, "/bin/rm", ["rm", "-rf", "--", folder])  # noqa: S606
 
 
 def _children(pid: int) -> list[int]:

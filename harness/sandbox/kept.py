@@ -19,7 +19,7 @@ def start_kept(
     scratch: Path, directory: str | None = None,
 ) -> SandboxedProcess:  # fmt: skip
     """Start a command whose processes all end with it; `confine` is described in `keeper.py`. Raises MachineError."""
-    specification = json.dumps({"parent": os.getpid(), "confine": confine})
+    specification = json.dumps({"parent": os.getpid(), "folder": str(scratch), "confine": confine})
     keeper = [sys.executable, "-I", "-S", str(KEEPER), specification]
     return SandboxedProcess(
         [*keeper, *command],

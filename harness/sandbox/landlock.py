@@ -15,7 +15,6 @@ from pathlib import Path
 
 from harness.errors import MachineError
 from harness.sandbox.bubblewrap import LINKER_FILES, SYSTEM, interpreter
-from harness.sandbox.gpu import gpu_devices
 from harness.sandbox.kept import start_kept
 from harness.sandbox.limits import Limits
 from harness.sandbox.process import SandboxedProcess
@@ -49,13 +48,14 @@ class Landlock:
                 "the record"
             )
         filter_program(namespaces=False)
+        interpreter()
         if self.gpu:
-            gpu_devices()
+            raise MachineError("--gpu: a GPU's driver takes more than Landlock lets through; use --sandbox bubblewrap")
 
     def place(self, mounts: Mapping[str, Path]) -> "Fence":
         """A folder in which every mount is a link to where it is."""
         self.check()
-        return Fence(mounts, gpu_devices() if self.gpu else [])
+        return Fence(mounts)
 
 
 class Fence:
@@ -65,8 +65,8 @@ class Fence:
     to list everything below it.
     """
 
-    def __init__(self, mounts: Mapping[str, Path], devices: Sequence[Path]) -> None:
-        self._mounts, self._devices = mounts, devices
+    def __init__(self, mounts: Mapping[str, Path]) -> None:
+        self._mounts = mounts
         self._folder = Path(tempfile.mkdtemp(prefix="badnet-"))
         self.paths = {}
         (self._folder / "mounts").mkdir()
@@ -85,7 +85,7 @@ class Fence:
         confine = {
             "read": [str(self._folder / "mounts"), *filter(os.path.exists, readable)],
             "write": [str(scratch)],
-            "devices": [*filter(os.path.exists, DEVICES), *map(str, self._devices)],
+            "devices": list(filter(os.path.exists, DEVICES)),
             "seccomp": base64.b64encode(filter_program(namespaces=False)).decode(),
         }
         environment = {**environment, "TMPDIR": str(scratch), "HOME": str(scratch)}

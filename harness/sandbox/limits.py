@@ -38,7 +38,7 @@ class Limits(BaseModel):
     """Processes and threads at the same time."""
     open_files: int = Field(default=1024, ge=64)
     """Files, pipes and sockets that one process has open."""
-    log_bytes: int = Field(default=MIB, gt=0)
+    log_bytes: int = Field(default=MIB, ge=1024)
     """Kept of what the submission prints; the rest is read and thrown away."""
 
     def of_a_process(self, *, counts_anew: bool) -> dict[str, int]:

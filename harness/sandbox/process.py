@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -31,10 +30,10 @@ class SandboxedProcess:
     ) -> None:  # fmt: skip
         """Start `command`; raises MachineError where that cannot be done.
 
-        end: how it and all that it started are ended. scratch: a folder of the host that it may write to, removed at the
-        end. handles: descriptors that it inherits.
+        end: how it and all that it started are ended. scratch: a folder of the host that it may write to, whose size is
+        watched. handles: descriptors that it inherits.
         """
-        self._end, self._scratch, self._limits = end, scratch, limits
+        self._end, self._limits = end, limits
         self._cgroup = Cgroup.make(limits)
         joining = f"{self._cgroup.joining} && " if self._cgroup else ""
         begin = ("/bin/sh", "-c", f'{FIRST_TO_GO}; {joining}exec "$0" "$@"')
@@ -44,6 +43,8 @@ class SandboxedProcess:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             )  # fmt: skip
         except OSError as error:
+            if self._cgroup:
+                self._cgroup.remove()
             raise MachineError(f"{command[0]}: cannot be started ({error})") from error
         assert self._process.stdin and self._process.stdout and self._process.stderr
         for pipe in (self._process.stdin, self._process.stdout):
@@ -81,8 +82,6 @@ class SandboxedProcess:
         self._log_reader.join(timeout=2)
         if self._cgroup:
             self._cgroup.remove()
-        if self._scratch:
-            shutil.rmtree(self._scratch, ignore_errors=True)
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             with contextlib.suppress(OSError):
                 if pipe:

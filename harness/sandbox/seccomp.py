@@ -22,14 +22,16 @@ OPTIMISE, BY_TREE = 8, 2
 """SCMP_FLTATR_CTL_OPTIMIZE: a binary tree in place of a list."""
 NEW_NAMESPACES = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET."""
-AF_UNIX, ITSELF = 1, 0
+AF_UNIX, ITSELF, OF_A_PROCESS = 1, 0, 0
+STREAM, SOCKET_TYPE = 1, 0xF
+"""Of a socket pair: a datagram could go to any socket of the host that has a path."""
 
 FILES = """
     read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 open openat openat2 creat close
     close_range lseek _llseek stat fstat lstat newfstatat statx stat64 fstat64 lstat64 fstatat64 access faccessat
     faccessat2 readlink readlinkat getdents getdents64 getcwd chdir fchdir mkdir mkdirat rmdir rename renameat
     renameat2 link linkat symlink symlinkat unlink unlinkat umask truncate ftruncate truncate64 ftruncate64 fallocate
-    fadvise64 fadvise64_64 arm_fadvise64_64 readahead fsync fdatasync sync_file_range flock fcntl fcntl64 ioctl dup
+    fadvise64 fadvise64_64 arm_fadvise64_64 readahead fsync fdatasync sync_file_range flock dup
     dup2 dup3 pipe pipe2 sendfile sendfile64 copy_file_range statfs fstatfs statfs64 fstatfs64 getxattr lgetxattr
     fgetxattr listxattr llistxattr flistxattr
 """
@@ -67,6 +69,10 @@ MARKING = (
 """On whatever file can be named: Landlock does not see to them, as namespaces do."""
 SCHEDULING = ("sched_setaffinity", "sched_setparam", "sched_setscheduler")
 """Of any process of the same user."""
+FCNTL = (*range(8), 12, 13, 14, 36, 37, 38, 1030, 1031, 1032, 1034)
+"""Duplicating, flags, locks and the size of pipes. Not leases: on a file of the same user they hold up whoever opens it."""
+IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+"""Is it a terminal, how large; how much can be read; flags. Others change files that can only be read."""
 FIX = "install libseccomp (`apt-get install libseccomp2`); or say `--sandbox unconfined`, which is marked in the record"
 
 
@@ -93,21 +99,30 @@ def filter_program(*, namespaces: bool = True) -> bytes:
         for name in LISTED:
             rules.add(ALLOW, name)
         rules.add(ALLOW, "clone", _Comparison(0, MASKED_EQUAL, NEW_NAMESPACES, 0))
-        rules.add(ALLOW, "socketpair", _Comparison(0, EQUAL, AF_UNIX, 0))
         # To root belong the host's devices, which bubblewrap has to show with the right to be written to.
         for name in MARKING:
             rules.add(ALLOW if namespaces and os.geteuid() else PRETEND, name)
         for name in SCHEDULING:
             rules.add(ALLOW if namespaces else PRETEND, name)
+        for name in ("fcntl", "fcntl64"):
+            for command in FCNTL:
+                rules.add(ALLOW, name, _Comparison(1, EQUAL, command, 0))
         if namespaces:
+            rules.add(ALLOW, "ioctl")
+            rules.add(ALLOW, "socketpair", _Comparison(0, EQUAL, AF_UNIX, 0))
             rules.add(ALLOW, "socket", _Comparison(0, EQUAL, AF_UNIX, 0))
             rules.add(REFUSE | EAFNOSUPPORT, "socket", _Comparison(0, NOT_EQUAL, AF_UNIX, 0))
             rules.add(ALLOW, "prlimit64")
             rules.add(ALLOW, "setpriority")
         else:
             rules.add(REFUSE | EAFNOSUPPORT, "socket")
+            pair = (_Comparison(0, EQUAL, AF_UNIX, 0), _Comparison(1, MASKED_EQUAL, SOCKET_TYPE, STREAM))
+            rules.add(ALLOW, "socketpair", *pair)
+            for request in IOCTL:
+                rules.add(ALLOW, "ioctl", _Comparison(1, EQUAL, request, 0))
             rules.add(ALLOW, "prlimit64", _Comparison(0, EQUAL, ITSELF, 0))
-            rules.add(ALLOW, "setpriority", _Comparison(1, EQUAL, ITSELF, 0))
+            own = (_Comparison(0, EQUAL, OF_A_PROCESS, 0), _Comparison(1, EQUAL, ITSELF, 0))
+            rules.add(ALLOW, "setpriority", *own)
         library.seccomp_attr_set(context, OPTIMISE, ctypes.c_uint32(BY_TREE))  # older ones do without
         return rules.export()
     finally:

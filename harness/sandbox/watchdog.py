@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,6 +46,7 @@ class Watchdog:
         self.exceeded = ""
         """Which limit was passed, in words."""
         self._pid, self._limits, self._scratch, self._end = pid, limits, scratch, end
+        self._free_at_first = self._free()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -66,9 +68,15 @@ class Watchdog:
                 self._end()
                 return
 
+    def _free(self) -> int:
+        return shutil.disk_usage(self._scratch).free if self._scratch else 0
+
     def _files_exceeded(self) -> str:
         most = self._limits.scratch_bytes
-        if self._scratch is None or folder_bytes(self._scratch, most) <= most:
+        if self._scratch is None or not self._scratch.exists():
+            return ""
+        # Files that were removed and are still open are in no folder, but on the disk.
+        if folder_bytes(self._scratch, most) <= most and self._free() >= min(self._free_at_first // 2, 2 * most):
             return ""
         return f"wrote more than {most / GIB:.3g} GiB of files"
 
@@ -111,15 +119,23 @@ def children(pid: int) -> list[int]:
 
 
 def folder_bytes(folder: Path, enough: int) -> int:
-    """The bytes on disk of all files below a folder, counted until there are more than enough; links are not followed."""
+    """The bytes on disk of all files below a folder, counted until there are more than enough; links are not followed.
+
+    A folder that cannot be listed, or lies too deep for a path, is taken for more than enough.
+    """
     total, waiting = 0, [str(folder)]
     while waiting and total <= enough:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    total += 512 * entry.stat(follow_symlinks=False).st_blocks
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):
+                        total += 512 * entry.stat(follow_symlinks=False).st_blocks
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(entry.path)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return enough + 1
     return total
 
 

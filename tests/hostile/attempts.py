@@ -41,6 +41,7 @@ ATTEMPTS = {
     "netlink": Attempt(NETWORK, "opens a netlink socket", "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)", NO_FAMILY),
     "abstract": Attempt(NETWORK, "connects to an abstract Unix socket of the host", "socket.socket(socket.AF_UNIX).connect('\\0{abstract}')", "Connection refused", NO_FAMILY),
     "unix": Attempt(NETWORK, "connects to a Unix socket of the host", "socket.socket(socket.AF_UNIX).connect('{path}')", NO_FILE, NO_FAMILY),
+    "datagram": Attempt(NETWORK, "sends a datagram to a Unix socket of the host", "socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].sendto(b'x', '{path}')", NO_FILE, NO_CALL),
     "secret": Attempt(READING, "reads a file of the user", "open('{secret}').read()", NO_FILE, DENIED),
     "home": Attempt(READING, "reads a file of the user's home folder", "open('{home}').read()", NO_FILE, DENIED),
     "git": Attempt(READING, "reads the repository's .git", "os.listdir('{repository}/.git')", NO_FILE, DENIED),
@@ -69,6 +70,9 @@ ATTEMPTS = {
     "owner": Attempt(WRITING, "changes the owner of a file of the user", "os.chown('{secret}', 12345, 12345); assert os.stat('{secret}').st_uid == 12345, 'unchanged'", NO_FILE, "unchanged"),
     "device rights": Attempt(WRITING, "changes the rights of a device of the host", "mark(os.chmod, '/dev/full', 0o667); assert os.stat('/dev/full').st_mode & 0o777 == 0o667, 'unchanged'", "unchanged"),
     "limit of host": Attempt(PROCESSES, "sets the host's limits", "resource.prlimit({host}, resource.RLIMIT_CORE, (0, 0))", "ProcessLookupError", NO_CALL),
+    "lease": Attempt(PROCESSES, "holds up everybody who opens a file (a lease)", "fcntl.fcntl(os.open(badnet.model_path, os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_UNLCK)", NO_CALL),
+    "flags": Attempt(WRITING, "changes the flags of a file that it may only read", "descriptor = os.open(badnet.model_path, os.O_RDONLY); flags = fcntl.ioctl(descriptor, 0x80086601, bytes(8)); fcntl.ioctl(descriptor, 0x40086602, flags)", "Error: [Errno", NO_CALL),
+    "priorities": Attempt(PROCESSES, "takes all processes of the user their priority", "os.setpriority(7, 0, 19)", "Invalid argument", NO_CALL),
     "priority of host": Attempt(PROCESSES, "takes the host its priority", "os.setpriority(os.PRIO_PROCESS, {host}, 0)", "No such process", NO_CALL),
     "cores of host": Attempt(PROCESSES, "takes the host its cores", "os.sched_setaffinity({host}, [0]); assert os.sched_getaffinity({host}) == {{0}}, 'unchanged'", "No such process", "unchanged"),
     "kill host": Attempt(PROCESSES, "kills the host", "os.kill({host}, 9)", "No such process", "Operation not permitted"),
@@ -111,7 +115,7 @@ NUMBERS = {
 """System calls by their numbers, as libc does not offer all of them."""
 
 PREAMBLE = f"""
-import ctypes, json, mmap, os, platform, resource, signal, socket, sys, time
+import ctypes, fcntl, json, mmap, os, platform, resource, signal, socket, sys, time
 import numpy
 NUMBERS = {NUMBERS!r}[platform.machine()]
 libc = ctypes.CDLL(None, use_errno=True)

@@ -50,6 +50,8 @@ BOMBS = {
     "SIGTERM": Bomb(TIME, "ignores every signal that can be ignored", "import signal, time\nfor n in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}:\n    try: signal.signal(n, signal.SIG_IGN)\n    except (OSError, ValueError): pass\ntime.sleep(600)", "load: took longer than 2 s", {"load_seconds": 2}),
     "stopped": Bomb(TIME, "stops itself", "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", "load: took longer than 2 s", {"load_seconds": 2}),
     "daemon": Bomb(TIME, "leaves a daemon behind (two forks and a session of its own)", "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(600)\n    os._exit(0)\nos.wait()\nos._exit(0)", "load: ended with exit code 0 without an answer", {}),
+    "chain": Bomb(TIME, "leaves a chain of 1,200 processes behind, each the child of the one before", "import os, time\ndepth = 0\nwhile depth < 1200 and os.fork() == 0: depth += 1\nif depth == 0:\n    time.sleep(2)\n    os._exit(4)\ntime.sleep(600)", "load: ended with exit code 4 without an answer", {"memory_bytes": 64 * GIB}),
+    "deep folders": Bomb(MACHINE, "makes a thousand folders, each in the one before", "import os\nos.chdir(os.environ['TMPDIR'])\nfor _ in range(1100):\n    os.mkdir('x' * 20)\n    os.chdir('x' * 20)\nos._exit(5)", "load: ended with exit code 5 without an answer", {}),
     "daemons": Bomb(TIME, "leaves a crowd behind that keeps its pipes open", "import os, time\nfor _ in range(30):\n    if os.fork() == 0:\n        os.setsid()\n        time.sleep(600)\nos._exit(3)", "load: ended with exit code 3 without an answer", {}),
 }  # fmt: skip
 
@@ -71,7 +73,7 @@ def test_a_bomb_costs_its_badnet_alone(name: str, examine: Callable[..., Examine
     assert shutil.disk_usage("/tmp").free > free - 512 * MIB
 
 
-BEHIND_LANDLOCK = ("fork bomb", "memory", "SIGTERM", "daemon", "daemons", "processor")
+BEHIND_LANDLOCK = ("fork bomb", "memory", "SIGTERM", "daemon", "daemons", "chain", "deep folders", "processor")
 
 
 @pytest.mark.parametrize(
