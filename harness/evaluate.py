@@ -76,6 +76,8 @@ def evaluate(submission: Submission, track: Track, settings: Settings, desk: Des
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     read_policy()  # a wrong one must show before the work, not after it
+    if settings.results.resolve().is_relative_to(submission.folder.resolve()):
+        raise UserError(f"--results {settings.results}: lies in the submission's own folder; name another one")
     candidates = admit(submission, track, settings, desk)
     paths = Paths.of(settings.results, track.name, submission.name)
     with sole_run(submission, track, lock=paths.lock, record=paths.record):

@@ -216,32 +216,32 @@ def test_an_exam_that_took_its_time_leaves_the_audits_theirs(sit: Sit) -> None:
 
 
 DEFENSE = (
-    PREDICTOR.replace("Predictor", "Made").replace("badnet, **options", "badnet, share")
+    PREDICTOR.replace("Predictor", "Made").replace("badnet, **options", "badnet, drawn")
     + """
-        return np.where(self.coins(images) < self.share, self.flag, answers)
+        return np.where(self.coins(images) & 1, self.flag, answers)
     def coins(self, images):
-        return images[:, 5, 5, 0] / 60
+        return images[:, 5, 5, 0].astype(int) * self.drawn >> 16
 from dataclasses import dataclass
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
     def repair(self, badnet, validation, *, rng, progress):
         made = Made(badnet, None)
-        made.share = DRAWN
+        made.drawn = DRAWN
         return made
 """
 )
 
 
 def test_a_defense_repairs_again_with_the_same_seed(sit: Sit) -> None:
-    seeded = sit(DEFENSE.replace("DRAWN", "rng.random()"), kind="defense").audits
+    seeded = sit(DEFENSE.replace("DRAWN", "int(rng.integers(2**31))"), kind="defense").audits
     assert (seeded.process, verdicts(seeded)) == ("fresh", [])
-    drawn = sit(DEFENSE.replace("DRAWN", "time.time_ns() // 1000 % 1000 / 1000"), kind="defense").audits
+    drawn = sit(DEFENSE.replace("DRAWN", "int.from_bytes(os.urandom(4), 'big')"), kind="defense").audits
     assert verdicts(drawn) == [STOCHASTIC]
 
 
 def test_a_repair_that_took_long_is_not_done_twice(sit: Sit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auditing, "REPAIRED_AGAIN_SECONDS", 0.0)
-    audits = sit(DEFENSE.replace("DRAWN", "time.time_ns() // 1000 % 1000 / 1000"), kind="defense").audits
+    audits = sit(DEFENSE.replace("DRAWN", "int.from_bytes(os.urandom(4), 'big')"), kind="defense").audits
     assert (audits.process, verdicts(audits)) == ("same", [])
 
 

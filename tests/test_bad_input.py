@@ -113,6 +113,12 @@ def test_a_folder_that_cannot_be_written_is_the_machines_failure(
     assert "Traceback" not in done.stderr
 
 
+def test_results_do_not_go_into_the_submission(badnet: Run, write_submission: Write, tiny_track_folder: Path) -> None:
+    folder = write_submission("mine", 'kind = "predictor"\nentry = "p.py:P"', **{"p.py": "P = int"})
+    done = badnet("evaluate", folder, "--track", tiny_track_folder, "--results", folder / "out")
+    assert "lies in the submission's own folder" in one_line(done)
+
+
 def test_debug_shows_where(badnet: Run, tmp_path: Path) -> None:
     done = badnet("evaluate", tmp_path / "none", "--debug")
     assert "Traceback" in done.stderr
