@@ -36,14 +36,15 @@ def machine_facts() -> dict[str, str | int | dict[str, str]]:
     """Interpreter, packages, processor and system."""
     return {
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: found for name in PACKAGES if (found := installed_version(name))},
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
     }
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """The version of an installed package, None where it is not."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -2,11 +2,11 @@
 
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 
 from harness.doctor.finding import Finding
 from harness.errors import MachineError
 from harness.models.quiet import environment
+from harness.provenance import installed_version
 from harness.sandbox import find_sandbox
 from harness.sandbox.limits import Limits
 
@@ -22,13 +22,13 @@ LOAD_SECONDS = 120
 def findings() -> Iterator[Finding]:
     """Each framework, loaded in a sandbox as a worker would; then the optional packages."""
     for module, packages in LOADED.items():
-        found = next((f"{name} {had}" for name in packages if (had := _version(name))), "")
+        found = next((f"{name} {had}" for name in packages if (had := installed_version(name))), "")
         if not found:
             yield Finding("error", f"{packages[0]} is not installed", "make setup")
         else:
             yield _loaded(module, found)
     for package, what in EXTRAS.items():
-        had = _version(package)
+        had = installed_version(package)
         yield Finding("ok", f"{package} {had}" if had else f"{package} is not installed", "" if had else f"for {what}")
 
 
@@ -50,10 +50,3 @@ def _loaded(module: str, found: str) -> Finding:
         return Finding("ok", f"{found} loads in the sandbox ({process.peak_memory / 2**20:,.0f} MiB)")
     last = (process.log.strip().splitlines() or ["it did not end"])[-1]
     return Finding("error", f"{found} does not load in the sandbox: {last[:200]}", "make setup in a new clone")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

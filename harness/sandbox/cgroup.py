@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from harness.errors import MachineError
-from harness.sandbox.limits import GIB, SHARED_MEMORY, Limits
+from harness.sandbox.limits import SHARED_MEMORY, Limits
 
 MOUNT = Path("/sys/fs/cgroup")
 NEEDED = ("memory", "pids")
@@ -64,7 +64,7 @@ class Cgroup(NamedTuple):
         with contextlib.suppress(OSError, ValueError):
             events = dict(line.split() for line in (self.folder / "memory.events").read_text().splitlines())
             if int(events.get("oom_kill", 0)):
-                return f"used more than {self.limits.memory_bytes / GIB:.3g} GiB of memory"
+                return self.limits.memory_exceeded
         return ""
 
     def remove(self) -> None:

@@ -5,6 +5,7 @@ import os
 import select
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 
 from harness.sandbox.watchdog import children, descendants
@@ -40,7 +41,8 @@ def end_keeper(process: "subprocess.Popen[bytes]") -> None:
     try:
         process.wait(timeout=PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:  # it may be starved by what it is to end
-        while left := descendants(process.pid):
+        deadline = time.monotonic() + PATIENCE_SECONDS  # what has ended stays a descendant until the keeper looks at it
+        while (left := descendants(process.pid)) and time.monotonic() < deadline:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

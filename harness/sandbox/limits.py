@@ -41,6 +41,11 @@ class Limits(BaseModel):
     log_bytes: int = Field(default=MIB, ge=1024)
     """Kept of what the submission prints; the rest is read and thrown away."""
 
+    @property
+    def memory_exceeded(self) -> str:
+        """What is said of a submission that used more memory."""
+        return f"used more than {self.memory_bytes / GIB:.3g} GiB of memory"
+
     def of_a_process(self, *, counts_anew: bool) -> dict[str, int]:
         """What the kernel can count for each process. counts_anew: a user's processes are counted for the sandbox alone."""
         kernel = {"core_bytes": 0, "file_bytes": self.scratch_bytes, "open_files": self.open_files}

@@ -59,11 +59,6 @@ class SandboxedProcess:
         self._log_reader.start()
 
     @property
-    def pid(self) -> int:
-        """Of the process that was started; the submission's own are its descendants."""
-        return self._process.pid
-
-    @property
     def peak_memory(self) -> int:
         """The most resident memory that the watchdog saw of all processes together, in bytes."""
         return self._watchdog.peak_memory

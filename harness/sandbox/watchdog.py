@@ -31,7 +31,7 @@ class Usage(NamedTuple):
         if self.tasks > limits.processes:  # first: what processes share is counted as the memory of each
             return f"ran more than {limits.processes} processes and threads"
         if self.resident_bytes > limits.memory_bytes:
-            return f"used more than {limits.memory_bytes / GIB:.3g} GiB of memory"
+            return limits.memory_exceeded
         if self.cpu_seconds > limits.cpu_seconds:
             return f"used more than {limits.cpu_seconds:g} s of processor time"
         return ""
