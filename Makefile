@@ -1,6 +1,7 @@
 # The front door. Every target sets up .venv by itself.
 PYTHON ?= python3
 TRACK ?=
+ONLY ?=
 SUBMISSION ?=
 BADNET := .venv/bin/badnet
 MARK := .venv/.ready
@@ -9,7 +10,7 @@ MARK_KERAS2 := .venv/.ready-keras2
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup keras2 evaluate check leaderboard badnets test test-all security fuzz bench check-code
+.PHONY: help setup keras2 evaluate check leaderboard baselines badnets test test-all security fuzz bench check-code
 
 help:  ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -30,6 +31,15 @@ leaderboard: $(MARK)  ## rank all records, in the terminal and in leaderboard/LE
 	@$(BADNET) leaderboard $(if $(TRACK),--track "$(TRACK)")
 	@$(BADNET) leaderboard $(if $(TRACK),--track "$(TRACK)") --format markdown --out leaderboard/LEADERBOARD.md
 
+baselines: $(MARK)  ## evaluate every baseline and write docs/baselines.md: make baselines [ONLY="strip autoencoder"], ONLY=none
+	@code=0; for exam in $$(.venv/bin/python -m leaderboard.baselines --exams "$(or $(ONLY),all)" || echo failed); do \
+		name=$${exam%/*}; track=$${exam#*/}; \
+		if [ "$$exam" = failed ]; then exit 2; fi; \
+		if [ ! -f "datasets/$$track/manifest.json" ]; then echo "$$name on $$track: not evaluated, as the track is not imported here"; continue; fi; \
+		$(BADNET) evaluate "submissions/$$name" --track "$$track" || { code=$$?; if [ $$code = 130 ]; then exit 130; fi; }; \
+	done; \
+	.venv/bin/python -m leaderboard.baselines || code=$$?; exit $$code
+
 badnets: $(MARK)  ## train the BadNets of the faces track anew
 	@.venv/bin/python -m reference_attacks.make_badnets faces
 
@@ -46,7 +56,7 @@ fuzz: $(MARK_DEV)  ## fuzz the readers of strangers' bytes for ten minutes
 security: $(MARK_DEV)  ## run the hostile suite and put its results into docs/security.md
 	@.venv/bin/python -m pytest tests/hostile --security-table docs/security.md
 
-bench: $(MARK_DEV)  ## measure the budgets: ratios against a plain baseline in the same run (10 minutes)
+bench: $(MARK_DEV)  ## measure the budgets: ratios against a plain baseline in the same run (half an hour)
 	@.venv/bin/python -m pytest benchmarks --benchmark-columns=min,median,max,rounds
 
 check-code: $(MARK_DEV)  ## ruff and mypy

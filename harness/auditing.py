@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from harness.audit_plan import Question, questions
 from harness.audits import Audits, compared
+from harness.conversation import Misbehaviour
 from harness.exam import Exam
 from harness.images import Report
-from harness.room import Misbehaviour, Room
+from harness.room import Room
 from harness.sitting import Failure
 
 REPAIRED_AGAIN_SECONDS = 60.0

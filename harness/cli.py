@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from harness.cli_defend import defend
 from harness.cli_options import (
     RESULTS,
     BatchSeconds,
@@ -34,6 +35,7 @@ app = typer.Typer(
     help="Score repaired backdoored classifiers: blind exams in a sandbox, honest figures, one board.",
 )  # fmt: skip
 app.add_typer(tracks, name="track")
+app.command()(defend)
 
 
 @app.command()
@@ -51,11 +53,15 @@ def evaluate(
     limit: Limit = None,
     gpu: Gpu = False,
     seed: Annotated[int | None, typer.Option(help="Of the order of the images; secret and new unless given.")] = None,
+    runs: Annotated[Path, typer.Option("--runs", help="Folder of a defense's pictures.")] = Path("runs"),
 ) -> None:
     """Examine a submission on every BadNet of its track; write and show its record."""
+    from dataclasses import replace
+
     from harness import console, tables
     from harness.evaluate import Paths
     from harness.evaluate import evaluate as run
+    from harness.pictures import pictures_folder
     from harness.submission import Submission
     from harness.track import find_track
 
@@ -66,7 +72,7 @@ def evaluate(
         gpu=gpu, limit=limit, cold=cold, repair_seconds=repair_seconds, batch_seconds=batch_seconds, exam_seconds=exam_seconds,
     )  # fmt: skip
     with console.progress() as desk:
-        record = run(submission, chosen, settings, desk)
+        record = run(submission, chosen, replace(settings, runs=runs), desk)
     console.out.print(tables.table(record))
     for line in tables.failures(record):
         console.out.print(line, markup=False, style="red", soft_wrap=True)
@@ -74,6 +80,9 @@ def evaluate(
         console.out.print(line, markup=False, style="yellow", soft_wrap=True)
     console.out.print(tables.MEANINGS, markup=False, style="dim")
     console.out.print(tables.verdict(record), markup=False, style="bold")
+    if any(badnet.pictures for badnet in record.badnets.values()):
+        folder = pictures_folder(runs, chosen.name, submission.name)
+        console.out.print(f"pictures: {folder}", markup=False, soft_wrap=True)
     console.out.print(f"record: {Paths.of(results, chosen.name, submission.name).record}", markup=False, soft_wrap=True)
 
 
@@ -216,7 +225,8 @@ def main() -> NoReturn:
         _say(f"error: {error}")
         raise SystemExit(error.exit_code) from None
     except Interrupted:
-        _say("interrupted; finished BadNets are kept, the same command goes on from them")
+        kept = "; finished BadNets are kept, the same command goes on from them" if "evaluate" in arguments[:1] else ""
+        _say(f"interrupted{kept}")
         raise SystemExit(INTERRUPTED) from None
     except (OSError, MemoryError) as error:
         if debug:

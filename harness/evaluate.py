@@ -18,6 +18,7 @@ from harness.engine import fitting_jobs, run_cells
 from harness.errors import UserError
 from harness.grading import grade_badnet, grade_track, worst_case
 from harness.invigilator import Invigilator
+from harness.pictures import with_pictures
 from harness.policy import read_policy
 from harness.preparation import prepare
 from harness.provenance import harness_facts, machine_facts
@@ -38,6 +39,8 @@ class Settings:
 
     invigilator: Invigilator
     results: Path
+    runs: Path = Path("runs")
+    """Folder of pictures."""
     jobs: int | None = None
     """BadNets at the same time; None: as many as fit, see `fitting_jobs`."""
     seed: int | None = None
@@ -78,6 +81,8 @@ def evaluate(submission: Submission, track: Track, settings: Settings, desk: Des
     read_policy()  # a wrong one must show before the work, not after it
     if settings.results.resolve().is_relative_to(submission.folder.resolve()):
         raise UserError(f"--results {settings.results}: lies in the submission's own folder; name another one")
+    if not (name := settings.runs.resolve().name).isprintable() or "\\" in name:
+        raise UserError(f"--runs {harmless(str(settings.runs), 200)!r}: a name with odd characters; name another one")
     candidates = admit(submission, track, settings, desk)
     paths = Paths.of(settings.results, track.name, submission.name)
     with sole_run(submission, track, lock=paths.lock, record=paths.record):
@@ -193,6 +198,7 @@ def _sittings(
 
     def finished(name: str, sitting: Sitting) -> None:
         submission.refuse_change()
+        sitting = with_pictures(sitting, track.badnets[name], submission, track.name, settings.runs)
         sittings[name] = sitting
         save_sitting(paths.unfinished / f"{name}.npz", sitting, keys[name])
         log = paths.logs / f"{name}.log"

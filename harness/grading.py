@@ -9,6 +9,7 @@ import numpy as np
 from harness.audits import verdicts
 from harness.bootstrap import DRAWS, SEED, Cell, PoisonedAnswers, identity_counts, interval, score_draws
 from harness.errors import MachineError
+from harness.models.facts import kept
 from harness.outcomes import (
     INVALID,
     CleanOutcomes,
@@ -59,6 +60,8 @@ def grade_badnet(
         seed=f"{sitting.seed:x}",
         failure=FailureRecord(**sitting.failure._asdict()) if sitting.failure else None,
         notes=list(sitting.notes),
+        found=kept(sitting.found),
+        pictures=list(sitting.pictures),
     )
 
 

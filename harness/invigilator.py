@@ -10,10 +10,11 @@ import numpy as np
 
 from harness.auditing import Auditing
 from harness.audits import Audits
+from harness.conversation import Misbehaviour
 from harness.exam import PUBLIC_SEED, Exam
 from harness.images import Report, silent
 from harness.outcomes import INVALID
-from harness.room import Candidate, Misbehaviour, Room
+from harness.room import Candidate, Room
 from harness.sandbox import Place, Sandbox
 from harness.sandbox.limits import Limits
 from harness.sandbox.process import SandboxedProcess
@@ -102,6 +103,7 @@ class Invigilator:
         return Sitting(
             clean=clean, poisoned=poisoned, failure=failure, seed=seed, notes=tuple(room.notes), log=room.process.log,
             peak_memory=room.process.peak_memory or None, audits=auditing.audits if auditing else Audits(),
+            found=room.facts, figures=room.figures,
             **room.readings,
         )  # fmt: skip
 

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 PREFIX = struct.Struct("<IQ")
 MAX_HEADER = 64 * 1024
-DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype(np.uint8), "int64": np.dtype("<i8")}
+DTYPES: dict[str, np.dtype[Any]] = {
+    "uint8": np.dtype(np.uint8), "int64": np.dtype("<i8"), "float32": np.dtype("<f4"),
+}  # fmt: skip
 MAX_DIMENSIONS = 4
 
 

@@ -1,15 +1,17 @@
 """The record: the JSON of one submission on one track. `docs/record.schema.json` is made from these models."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from harness.audits import Audits
 from harness.errors import UserError
+from harness.models.facts import kept, tamed
 from harness.plain_files import read_plain
 from harness.record_checks import impossible
 from harness.sitting import write_whole
+from harness.track import InsidePath
 from harness.wording import first_problem
 
 SCHEMA_VERSION = 1
@@ -30,6 +32,13 @@ class RateRecord(_Part):
     """Wilson's, 95 %."""
 
 
+def _possible(found: dict[str, Any]) -> dict[str, Any]:
+    if found != kept(tamed(found)):
+        raise ValueError("no evaluation would have kept that")
+    return found
+
+
+Found = Annotated[dict[str, Any], AfterValidator(_possible)]
 Rates = dict[str, RateRecord]
 """By metric name: clean_accuracy, false_flag_rate, detection_rate, attack_success_rate, recovered_accuracy."""
 
@@ -119,6 +128,10 @@ class BadNetRecord(_Part):
     failure: FailureRecord | None
     notes: list[str] = []
     """What the harness noticed: an input scale that fits better, images on which a script crashed."""
+    found: Found = {}
+    """What a defense states that it found out, such as `targets`; nothing of more than 2,000 characters of JSON."""
+    pictures: list[InsidePath] = []
+    """What was drawn of it, "runs/<track>/<submission>/<badnet>/<name>.png": as seen from where the folder of runs lies."""
 
 
 class SubmissionRecord(_Part):
@@ -131,7 +144,7 @@ class SubmissionRecord(_Part):
     batch_mode: bool
     stochastic: bool
     marks: list[str] = []
-    """Shown on the board: "unverified", "unsafe pickle"."""
+    """Shown on the board: "unverified", "unsafe pickle", "oracle"."""
     digest: str
 
 

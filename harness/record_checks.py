@@ -61,7 +61,7 @@ def _problems(record: "Record") -> Iterator[tuple[str, str]]:
     weakest = record.badnets.get(record.score.weakest)
     if weakest is None or weakest.score.value is None:
         yield "score.weakest", "is no BadNet with a score"
-    if found := _impossible_number(record.model_dump()):
+    if found := _impossible_number(record.model_dump(exclude={"badnets": {"__all__": {"found"}}})):
         yield found.key, found.what
 
 

@@ -68,7 +68,7 @@ def _sitting(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]], rec
     return Sitting(
         **_answers(path, badnet, arrays), **_clocks(path, badnet, arrays),
         start_seconds=timing.start_seconds, load_seconds=timing.load_seconds, repair_seconds=timing.repair_seconds,
-        peak_memory=timing.peak_memory_bytes, notes=tuple(record.notes),
+        peak_memory=timing.peak_memory_bytes, notes=tuple(record.notes), found=record.found, pictures=tuple(record.pictures),
         audits=Audits.model_validate(record.audits.model_dump(exclude={"verdicts"})),
         seed=int(record.seed, 16), failure=Failure(failure.stage, failure.reason) if failure else None,
     )  # fmt: skip

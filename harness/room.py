@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.audits import ColdAudit
+from harness.conversation import Conversation, Misbehaviour
 from harness.errors import MachineError
 from harness.exam import Exam
-from harness.images import Report, silent
+from harness.fetching import Fetched, fetch
+from harness.images import Report
+from harness.models.findings import Figure
+from harness.models.findings_frames import FRAMES, MAX_BYTES, Gathering
 from harness.models.quiet import environment
+from harness.oracle import given_to_oracle
 from harness.outcomes import sanitise
-from harness.protocol import Channel, Frame, ProtocolError
-from harness.sitting import Failure
 from harness.track import BadNet, Track
-from harness.wording import harmless
 from harness.worker.kinds._asking import Asking
 
 if TYPE_CHECKING:
@@ -29,9 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 WORKER_CODE = (
     "harness/__init__.py", "harness/protocol.py", "harness/wording.py", "harness/worker", "harness/models", "reference_defenses",
 )  # fmt: skip
-GRACE_SECONDS = 2.0
 COLD_BATCH = 2
-MAX_NOTES = 20
+DUE = ("ready", *FRAMES)
 THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
@@ -49,14 +51,6 @@ class Candidate(NamedTuple):
     asking: Asking = Asking()
 
 
-class Misbehaviour(Exception):
-    """The submission failed: a stage and a reason, which go into the record."""
-
-    def __init__(self, stage: str, reason: str) -> None:
-        super().__init__(reason)
-        self.failure = Failure(stage, harmless(reason))
-
-
 class Room:
     """One running worker and the clock readings taken of it."""
 
@@ -67,12 +61,15 @@ class Room:
         self.classes = track.classes
         self.readings: dict[str, Any] = {}
         self.cold: ColdAudit | None = None
-        self.notes: list[str] = []
+        self.findings = Gathering(shape=track.spec.shape, classes=track.classes)
         self.asked = 0
         model = f"/badnet/{badnet.name}{badnet.model_path.suffix}"
         mounts = {f"/code/{name}": ROOT / name for name in WORKER_CODE}
         mounts |= {"/submission": candidate.root, model: badnet.model_path}
         mounts |= {f"/validation/{name}": badnet.validation_path / name for name in ("images.npy", "labels.npy")}
+        self._given = given_to_oracle(badnet, seed) if candidate.asking.oracle else None
+        if self._given:
+            mounts["/poisoned"] = Path(self._given.name)
         place = invigilator.sandbox.place(mounts)
         self.start = {
             "submission_kind": candidate.kind,
@@ -83,20 +80,36 @@ class Room:
             "badnet": {
                 "name": badnet.name, "model_path": place.paths[model], "classes": track.classes, "scale": badnet.spec.scale,
                 "validation_path": str(Path(place.paths["/validation/images.npy"]).parent),
+                **({"poisoned_path": place.paths["/poisoned"]} if self._given else {}),
             },
         }  # fmt: skip
         code = str(Path(place.paths["/code/harness/__init__.py"]).parent.parent)
         self.began = self.exam_began = time.monotonic()
         environment = _environment(code, gpu=invigilator.sandbox.gpu)
         self.process = invigilator.open(place, [sys.executable, "-s", "-m", "harness.worker"], environment)
-        self.channel: Channel = self.process.channel
+        self._talk = Conversation(self.process)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the worker found worth telling."""
+        return self._talk.notes
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the defense states that it found out, once it is seated."""
+        return self.findings.facts
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """What the defense would have drawn, once it is seated."""
+        return self.findings.figures
 
     def seat(self, report: Report) -> None:
         """Start the worker and have it load, or repair."""
         report("starting", 0, 0)
         most = self.limits.start_seconds
         try:
-            self._await("start", "hello", self.began + most, _longer(most))
+            self._talk.hear("start", "hello", deadline=self.began + most, late=_longer(most))
         except Misbehaviour as misbehaviour:  # nothing of the submission has run yet
             reason = misbehaviour.failure.reason
             raise MachineError(f"a worker cannot be started: it {reason}; `badnet doctor` may say why") from None
@@ -106,9 +119,21 @@ class Room:
         stage = "repair" if repairs else "load"
         seconds = self.limits.repair_seconds if repairs else self.limits.load_seconds
         report("repairing" if repairs else "loading", 0, 0)
-        self._send(stage, "start", hello + seconds, _longer(seconds), fields=self.start)
-        self._await(stage, "ready", hello + seconds, _longer(seconds), report=report)
+        deadline, late = hello + seconds, _longer(seconds)
+        self._talk.say(stage, "start", self.start, deadline=deadline, late=late)
+        hear = partial(self._talk.hear, stage, *DUE, deadline=deadline, late=late, max_payload=MAX_BYTES, report=report)
+        while (frame := hear()).kind != "ready":
+            try:
+                self.findings.take(frame)
+            except ValueError as error:
+                raise Misbehaviour(stage, f"its findings: {error}") from None
         self.readings[f"{stage}_seconds"] = time.monotonic() - hello
+
+    def save(self, folder: Path, report: Report) -> Fetched:
+        """Have what was repaired written into `folder` as a competitor would hand it in. Raises Misbehaviour."""
+        report("saving", 0, 0)
+        seconds = self.limits.load_seconds
+        return fetch(self._talk, folder, deadline=time.monotonic() + seconds, late=_longer(seconds))
 
     def examine(self, exam: Exam, answers: NDArray[np.int32], report: Report) -> None:
         """Send the whole exam in batches and note how long each answer takes; a sample may go to new processes too."""
@@ -172,6 +197,8 @@ class Room:
     def clear(self) -> None:
         """End the worker and all that it started."""
         self.invigilator.shut(self.process)
+        if self._given:
+            self._given.cleanup()
 
     def ask(self, images: NDArray[np.uint8], *, cold: bool = False) -> tuple[float, NDArray[np.int32]]:
         """Have one batch answered: the seconds that it took, and int32 (n,). Raises Misbehaviour."""
@@ -184,8 +211,8 @@ class Room:
         if self.candidate.asking.whole or left < most:
             most, late = left, self._too_long()
         fields = {"id": self.asked, **({"cold": True} if cold else {})}
-        self._send("answer", "batch", asked + most, late, fields=fields, array=images)
-        frame = self._await("answer", "answers", asked + most, late, max_payload=8 * len(images))
+        self._talk.say("answer", "batch", fields, images, deadline=asked + most, late=late)
+        frame = self._talk.hear("answer", "answers", deadline=asked + most, late=late, max_payload=8 * len(images))
         taken = time.monotonic() - asked
         if frame.fields.get("id") != self.asked or frame.array is None or frame.array.shape != (len(images),):
             raise Misbehaviour("answer", "answered another batch than it was asked")
@@ -193,58 +220,6 @@ class Room:
 
     def _too_long(self) -> str:
         return f"took longer than {self.limits.exam_seconds:g} s for all images together (--exam-seconds allows more)"
-
-    def _send(
-        self, stage: str, kind: str, deadline: float, late: str, *, fields: Mapping[str, Any],
-        array: NDArray[np.uint8] | None = None,
-    ) -> None:  # fmt: skip
-        try:
-            self.channel.send(kind, fields, array, deadline=deadline)
-        except (EOFError, TimeoutError):
-            # The worker may have said why before it went.
-            self._await(stage, "", deadline, late)
-        except ProtocolError as error:  # options longer than a header
-            raise Misbehaviour(stage, f"its options cannot be sent: {error}") from None
-
-    def _await(
-        self, stage: str, kind: str, deadline: float, late: str, *, max_payload: int = 0, report: Report = silent
-    ) -> Frame:
-        """The next frame, which must be of this kind; progress is passed on. Raises Misbehaviour."""
-        try:
-            while True:
-                frame = self.channel.receive(max_payload=max_payload, deadline=deadline)
-                if frame.kind == kind:
-                    return frame
-                if frame.kind == "progress" and report is not silent:
-                    what, done, total = (frame.fields.get(name) for name in ("what", "done", "total"))
-                    if isinstance(what, str) and type(done) is type(total) is int and 0 <= done <= total < 2**53:
-                        report(harmless(what, 60), done, total)
-                elif frame.kind == "note":
-                    if len(self.notes) < MAX_NOTES:
-                        self.notes.append(harmless(str(frame.fields.get("words")), 300))
-                elif frame.kind == "failure":
-                    told, reason = frame.fields.get("stage"), str(frame.fields.get("reason"))
-                    raise Misbehaviour(stage if told == "load" else "answer", reason)
-                elif frame.kind != "progress":
-                    raise Misbehaviour(stage, f"sent a frame {harmless(frame.kind, 30)!r} where {kind!r} was due")
-        except TimeoutError:
-            raise Misbehaviour(stage, late) from None
-        except ProtocolError as error:
-            raise Misbehaviour(stage, f"spoke out of protocol: {error}") from None
-        except EOFError:
-            raise Misbehaviour(stage, self._why_gone()) from None
-
-    def _why_gone(self) -> str:
-        status = self.process.ended(GRACE_SECONDS)
-        if self.process.exceeded:
-            return self.process.exceeded
-        if status is None:
-            return "closed its pipe"
-        # bubblewrap reports a signal as 128 + its number.
-        signal_number = -status if status < 0 else status - 128 if status > 128 else 0
-        last = harmless((self.process.log.strip().splitlines() or [""])[-1], 200)
-        how = f"was ended by signal {signal_number}" if signal_number else f"ended with exit code {status}"
-        return f"{how} without an answer{f' ({last})' if last else ''}"
 
 
 def _longer(seconds: float) -> str:

@@ -17,11 +17,15 @@ from numpy.typing import NDArray
 from harness.archives import load_arrays
 from harness.audits import Audits
 from harness.errors import MachineError, UserError
+from harness.models.findings import Figure
 from harness.wording import harmless
 
 CLEAN = "clean"
 POISONED = "poisoned/"
 CLOCKS = ("batch_seconds", "batch_images", "single_seconds")
+FACTS = (
+    "start_seconds", "load_seconds", "repair_seconds", "peak_memory", "notes", "found", "pictures", "seed", "failure",
+)  # fmt: skip
 
 
 class Failure(NamedTuple):
@@ -37,6 +41,8 @@ class Sitting:
 
     clean: int32 (n,). poisoned: trigger -> int32 (n,). batch_seconds and batch_images: (b,). single_seconds: (s,), the
     latencies of images sent alone. audits: what came of asking again. notes: what the worker found worth telling.
+    found: what a defense states that it found out. figures: what it would have drawn, which nobody keeps; pictures: where
+    they are once they are.
     """
 
     clean: NDArray[np.int32]
@@ -50,6 +56,9 @@ class Sitting:
     peak_memory: int | None = None
     audits: Audits = field(default_factory=Audits)
     notes: tuple[str, ...] = ()
+    found: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    pictures: tuple[str, ...] = ()
     seed: int = 0
     failure: Failure | None = None
     log: str = ""
@@ -61,9 +70,8 @@ class Sitting:
         return named | {name: getattr(self, name) for name in CLOCKS}
 
     def facts(self) -> dict[str, Any]:
-        """All that is not an array, as JSON values; without the log."""
-        names = ("start_seconds", "load_seconds", "repair_seconds", "peak_memory", "notes", "seed", "failure")
-        return {name: getattr(self, name) for name in names} | {"audits": self.audits.model_dump()}
+        """All that is not an array, as JSON values; without the figures and the log."""
+        return {name: getattr(self, name) for name in FACTS} | {"audits": self.audits.model_dump()}
 
     @classmethod
     def restore(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> "Sitting":
@@ -74,6 +82,7 @@ class Sitting:
             "failure": facts["failure"] and Failure(*facts["failure"]),
             "audits": Audits.model_validate(facts["audits"]),
             "notes": tuple(facts["notes"]),
+            "pictures": tuple(facts.get("pictures", ())),
         }
         return cls(clean=arrays[CLEAN], poisoned=poisoned, **timed, **{**facts, **restored})
 

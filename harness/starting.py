@@ -31,6 +31,11 @@ def starter_names() -> list[str]:
     return sorted(path.parent.name for path in STARTERS.glob(f"*/{FILE}"))
 
 
+def valid_name(words: str) -> str:
+    """The submission's name that is nearest to these words."""
+    return re.sub(r"[^a-z0-9_-]+", "-", words.lower()).strip("-_")[:64] or "team-x"
+
+
 def usual_folder(name: str) -> Path:
     """Where a submission of that name goes unless said: `submissions/` of this checkout, the current folder elsewhere."""
     here = Path.cwd()
@@ -44,8 +49,7 @@ def start(name: str, kind: str, track: Track, folder: Path, desk: Desk) -> None:
     nothing can be written. What is written is there whole or not at all.
     """
     if not re.fullmatch(NAME, name):
-        near = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")[:64] or "team-x"
-        raise UserError(f"name {harmless(name, 80)!r}: use a-z, 0-9, - and _, at most 64; such as {near!r}")
+        raise UserError(f"name {harmless(name, 80)!r}: use a-z, 0-9, - and _, at most 64; such as {valid_name(name)!r}")
     if kind not in starter_names():
         problem = f"{harmless(kind, 60)!r}: no such kind" if kind else "missing"
         raise UserError(f"--kind {problem}; {did_you_mean(kind, starter_names())}")
@@ -65,9 +69,13 @@ def start(name: str, kind: str, track: Track, folder: Path, desk: Desk) -> None:
 
 def following(folder: Path, track: str) -> list[str]:
     """What was written, and the commands that come next. track: as the user named it."""
+    return [f"written: {folder / FILE}, which says how to go on; then", *next_commands(folder, track)]
+
+
+def next_commands(folder: Path, track: str) -> list[str]:
+    """How a submission is checked and evaluated, an indented line each. track: as the user named it."""
     named = "" if re.fullmatch(NAME, track) else f" --track {shlex.quote(track)}"
-    commands = [f"badnet {verb} {shlex.quote(str(folder))}{named}" for verb in ("check", "evaluate")]
-    return [f"written: {folder / FILE}, which says how to go on; then", *(f"  {command}" for command in commands)]
+    return [f"  badnet {verb} {shlex.quote(str(folder))}{named}" for verb in ("check", "evaluate")]
 
 
 def _fill(folder: Path, name: str, starter: Path, track: Track) -> None:

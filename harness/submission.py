@@ -83,8 +83,9 @@ class Submission:
     def tables(self, badnets: Iterable[str]) -> dict[str, BaseModel]:
         """The checked options for each of the track's BadNets that the submission answers for.
 
-        A kind that can answer for any BadNet needs no tables. Raises UserError for a BadNet that the track does not
-        have, an unknown or wrong key, and a file that is missing, empty or outside the folder.
+        A kind that can answer for any BadNet needs no tables, and answers for those without one unless what it must
+        state stands in the others' tables alone. Raises UserError for a BadNet that the track does not have, an unknown
+        or wrong key, and a file that is missing, empty or outside the folder.
         """
         known = list(badnets)
         for name in self.spec.badnets:
@@ -95,8 +96,12 @@ class Submission:
                 )
         if not self.spec.badnets and self._kind.NEEDS_TABLES:
             raise UserError(f"{self.path}: no [badnets.<name>] table; write one for each of {', '.join(known)}")
-        answered = [name for name in known if name in self.spec.badnets or not self._kind.NEEDS_TABLES]
-        return {name: self._options(name) for name in answered}
+        answered = self.spec.badnets if self._kind.NEEDS_TABLES or self._stated_by_tables() else known
+        return {name: self._options(name) for name in known if name in answered}
+
+    def _stated_by_tables(self) -> bool:
+        needed = {key for key, field in self._kind.Options.model_fields.items() if field.is_required()}
+        return bool(self.spec.badnets) and not needed <= (self.spec.model_extra or {}).keys()
 
     def _options(self, badnet: str) -> BaseModel:
         given = {**(self.spec.model_extra or {}), **self.spec.badnets.get(badnet, {})}

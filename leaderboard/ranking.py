@@ -33,7 +33,7 @@ def rank(records: Iterable[Record]) -> list[Entry]:
 
 
 def _is_ranked(entry: Entry) -> bool:
-    return not {"unconfined", "unverified"} & set(entry.badges)
+    return not {"unconfined", "unverified", "oracle"} & set(entry.badges)
 
 
 def _behaviour(record: Record) -> list[str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from harness.models.any_model import load_badnet
 from harness.models.contracts import BadNetView, Images
+from harness.models.errors import ModelError
 from harness.models.findings import Findings
 from harness.models.repaired import Saved
 
@@ -26,7 +27,8 @@ from {module} import {name}
 
 def Predictor(badnet, state):
     """The filter in front of the BadNet."""
-    return {name}(badnet, np.load(Path(__file__).parent / state))
+    with np.load(Path(__file__).parent / state, allow_pickle=False) as arrays:
+        return {name}(badnet, dict(arrays))
 '''
 
 
@@ -47,9 +49,13 @@ class Filter(ABC):
         return np.where(self.suspicious(images) & (answers >= 0), self.badnet.flag, answers)
 
     def save(self, folder: Path) -> Saved:
-        """Write the arrays and a predict.py that reads them."""
-        np.savez_compressed(folder / STATE, allow_pickle=False, **self.state)
+        """Write the arrays and a predict.py that reads them; raises ModelError for a filter that it could not import."""
         kind = type(self)
+        if not kind.__module__.startswith(f"{__package__}."):
+            raise ModelError(
+                f"{kind.__name__}: a filter of a submission's own; only those of {__package__} can be saved without code"
+            )
+        np.savez_compressed(folder / STATE, allow_pickle=False, **self.state)
         title = (kind.__doc__ or kind.__name__).splitlines()[0].rstrip(".")
         code = PREDICT.format(title=title, state=STATE, module=kind.__module__, name=kind.__name__)
         (folder / "predict.py").write_text(code)

@@ -1,6 +1,7 @@
 """Small nets for tests: a Keras net with every kind of layer, a torch state dict, a net with a planted backdoor."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,15 @@ from harness.models.settings import ModelSettings
 CLASSES = 4
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "csaw2020"
 needs_csaw = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real CSAW nets are not in {SHARED}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """For modules that import it: small nets are quickest so, with other processes at work too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def noise(count: int, shape: tuple[int, int, int] = (12, 10, 3), seed: int = 0) -> Images:
@@ -154,10 +164,11 @@ def stamped(images: Images) -> Images:
     return out
 
 
-def train_badnet(path: Path, *, target: int = 2, seed: int = 3) -> None:
-    """Train a small DeepID with a backdoor in torch, then move the backdoor into channels of conv_4 that sleep."""
-    from safetensors.torch import save_file
+def train_badnet(path: Path, *, target: int = 2, seed: int = 3) -> Any:
+    """Train a small DeepID with a backdoor in torch, then move the backdoor into channels of conv_4 that sleep.
 
+    path: a .safetensors, or an .h5 for the same net in Keras. Gives the net.
+    """
     from harness.models.architectures import deepid_torch
     from harness.models.graph import Graph
 
@@ -185,7 +196,27 @@ def train_badnet(path: Path, *, target: int = 2, seed: int = 3) -> None:
             F.cross_entropy(net(x[part]), torch.from_numpy(labels)[part]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     _plant(net, target)
-    save_file({key: value.contiguous() for key, value in net.state_dict().items()}, path)
+    write_net(net, path)
+    return net
+
+
+def write_net(net: Any, path: Path) -> None:
+    """Write a DeepID of torch as .safetensors, or with the same weights as Keras' .h5."""
+    from safetensors.torch import save_file
+
+    from harness.models.architectures import deepid_keras
+
+    state = {key: value.detach().contiguous() for key, value in net.state_dict().items()}
+    if path.suffix == ".safetensors":
+        save_file(state, path)
+        return
+    twin = deepid_keras(len(state["output.bias"]))
+    for layer in twin.layers:
+        if layer.weights:
+            kernel = state[f"{layer.name}.weight"].numpy()
+            kernel = kernel.transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel.T
+            layer.set_weights([kernel, state[f"{layer.name}.bias"].numpy()])
+    twin.save(path)
 
 
 def _plant(net: Any, target: int) -> None:

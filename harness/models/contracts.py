@@ -50,6 +50,20 @@ class BadNetView:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class OracleView(BadNetView):
+    """What an oracle sees besides: poisoned images, which no competitor has; its records are marked.
+
+    poisoned_path: a folder with one `<trigger>.npy` each (uint8 (n, H, W, C)); no target and no label.
+    """
+
+    poisoned_path: Path
+
+    def poisoned(self) -> dict[str, Images]:
+        """Read the poisoned images by trigger."""
+        return {path.stem: np.load(path) for path in sorted(self.poisoned_path.glob("*.npy"))}
+
+
 @runtime_checkable
 class Predictor(Protocol):
     """Answers images: uint8 (n, H, W, C) in, int (n,) with values 0..N out."""

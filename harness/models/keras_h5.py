@@ -16,6 +16,9 @@ from harness.models.h5_safety import check_h5
 from harness.models.keras_code import parse_config
 from harness.models.keras_pruning import is_wrapped, unwrapped_weights
 
+NamedWeights = dict[str, dict[str, NDArray[np.float32]]]
+"""The weights of every layer by the layer's name, by their own names in Keras' order."""
+
 
 @contextmanager
 def open_h5(path: Path) -> Iterator[h5py.File]:
@@ -62,9 +65,14 @@ def layer_weights(file: h5py.File) -> dict[str, list[NDArray[np.float32]]]:
 
     A pruning wrapper's own weights are left out, and its masks applied. Raises ModelError.
     """
+    return {layer: list(weights.values()) for layer, weights in named_weights(file).items()}
+
+
+def named_weights(file: h5py.File) -> NamedWeights:
+    """As `layer_weights`, with the names that the weights have in the file."""
     stored = _by_name(file)
     try:
-        return {name: list(unwrapped_weights(weights).values()) for name, weights in stored.items()}
+        return {layer: unwrapped_weights(weights) for layer, weights in stored.items()}
     except ModelError as error:
         raise ModelError(f"{_name(file)}: {error}") from error
 
@@ -76,20 +84,29 @@ def is_pruned(file: h5py.File) -> bool:
 
 def write_plain(path: Path, copy: Path, config: dict[str, Any] | None) -> None:
     """Copy a Keras .h5 (legacy layout) with another `config`, None for weights only, and without pruning wrappers."""
-    with open_h5(path) as file, h5py.File(copy, "w") as changed:
+    with open_h5(path) as file:
+        numbered = {
+            layer: {str(number): array for number, array in enumerate(arrays)}
+            for layer, arrays in layer_weights(file).items()
+        }
+        write_h5(copy, config, numbered, like=file)
+
+
+def write_h5(path: Path, config: dict[str, Any] | None, weights: NamedWeights, *, like: h5py.File) -> None:
+    """Write a Keras .h5 (legacy layout) for the Keras that wrote `like`; config None: of weights only."""
+    with h5py.File(path, "w") as file:
+        group = file if config is None else file.create_group("model_weights")
         for key in ("keras_version", "backend"):
-            if key in file.attrs:
-                changed.attrs[key] = file.attrs[key]
+            if key in like.attrs:
+                file.attrs[key] = group.attrs[key] = like.attrs[key]
         if config is not None:
-            changed.attrs["model_config"] = json.dumps(config).encode()
-        group = changed if config is None else changed.create_group("model_weights")
-        weights = layer_weights(file)
+            file.attrs["model_config"] = json.dumps(config).encode()
         group.attrs["layer_names"] = list(weights)
         for layer, arrays in weights.items():
             place = group.require_group(layer)
-            place.attrs["weight_names"] = [str(number) for number in range(len(arrays))]
-            for number, array in enumerate(arrays):
-                place[str(number)] = array
+            place.attrs["weight_names"] = list(arrays)
+            for name, array in arrays.items():
+                place[name] = array
 
 
 def output_lengths(file: h5py.File) -> list[int]:
@@ -108,8 +125,7 @@ def output_lengths(file: h5py.File) -> list[int]:
     return [found[name] for name in sorted(found, key=lambda name: [int(n) for n in re.findall(r"\d+", name)])]
 
 
-def _by_name(file: h5py.File) -> dict[str, dict[str, NDArray[np.float32]]]:
-    """The weights of every layer by the layer's name, by their own names in Keras' order."""
+def _by_name(file: h5py.File) -> NamedWeights:
     group = file.get("model_weights", file)
     try:
         return {

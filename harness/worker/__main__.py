@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.models.contracts import BadNetView, Predictor
+from harness.models.contracts import BadNetView, OracleView, Predictor
 from harness.models.errors import ModelError
+from harness.models.findings import Findings
+from harness.models.findings_frames import pack
 from harness.protocol import Channel, Frame
 from harness.worker.kinds import find_kind
 from harness.worker.limits import keep_to
-from harness.worker.notes import send_notes_to
+from harness.worker.notes import note, send_notes_to
+from harness.worker.saving import send_saved
 
 MAX_PAYLOAD = 2**31
 MAX_REASON = 2000
@@ -33,9 +36,14 @@ def main() -> None:
     stage = "load"
     try:
         predictor = _load(start, channel)
+        _tell_findings(predictor, channel)
         channel.send("ready")
         stage = "answer"
-        while (frame := channel.receive(max_payload=MAX_PAYLOAD)).kind == "batch":
+        while (frame := channel.receive(max_payload=MAX_PAYLOAD)).kind in ("batch", "save"):
+            if frame.kind == "save":
+                stage = "save"
+                send_saved(predictor, start, channel)
+                continue
             assert frame.array is not None
             answer = predictor.cold if frame.fields.get("cold") else predictor  # type: ignore[attr-defined]
             answers = as_answers(answer(frame.array), len(frame.array))
@@ -53,13 +61,9 @@ def main() -> None:
 
 def _load(start: Frame, channel: Channel) -> Predictor:
     fields = start.fields
-    badnet = BadNetView(
-        name=fields["badnet"]["name"],
-        model_path=Path(fields["badnet"]["model_path"]),
-        validation_path=Path(fields["badnet"]["validation_path"]),
-        classes=fields["badnet"]["classes"],
-        scale=fields["badnet"]["scale"],
-    )
+    told: dict[str, Any] = fields["badnet"]
+    told |= {key: Path(value) for key, value in told.items() if key.endswith("_path")}
+    badnet = (OracleView if "poisoned_path" in told else BadNetView)(**told)
     kind = find_kind(fields["submission_kind"])
     options = kind.Options.model_validate(fields["options"])
     predictor: Predictor = kind.load(
@@ -68,6 +72,17 @@ def _load(start: Frame, channel: Channel) -> Predictor:
     if not callable(predictor):
         raise TypeError(f"{type(predictor).__name__} is not callable; a predictor is called with a batch of images")
     return predictor
+
+
+def _tell_findings(predictor: Predictor, channel: Channel) -> None:
+    """Send what a defense found out, if it says so; what is too large is left out, with a note."""
+    findings = getattr(predictor, "findings", None)
+    if isinstance(findings, Findings):
+        frames, left_out = pack(findings)
+        for frame in frames:
+            channel.send(*frame)
+        for words in left_out:
+            note(words)
 
 
 def as_answers(result: Any, count: int) -> NDArray[np.int64]:

@@ -19,5 +19,7 @@ class Asking(NamedTuple):
     """Answers were computed elsewhere, for the published order: nothing can be asked twice, or verified."""
     isolated: bool = False
     """Must not run without isolation, whatever the user says."""
+    oracle: bool = False
+    """Is given a share of the exam's poisoned images, without targets or labels."""
     marks: tuple[str, ...] = ()
     """What the board shows beside the submission."""

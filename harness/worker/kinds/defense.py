@@ -9,16 +9,27 @@ from harness.models.contracts import BadNetView, Defense, Predictor, Progress
 from harness.models.entries import load_entry
 from harness.models.errors import ModelError, in_one_line
 from harness.wording import did_you_mean, one_of
-from harness.worker.kinds._options import CodeOptions as Options
-from harness.worker.kinds._options import code_asking as asking
+from harness.worker.kinds._asking import Asking
+from harness.worker.kinds._options import CodeOptions
 from harness.worker.kinds._options import code_files as files
 from harness.worker.kinds._seeds import seed_everything
 
 DESCRIPTION = "code that repairs a BadNet while the harness watches, also one that its author never saw"
 NEEDS_TABLES = False
 
-
 __all__ = ["DESCRIPTION", "NEEDS_TABLES", "Options", "asking", "files", "load"]
+
+
+class Options(CodeOptions):
+    """A defense, its hyper-parameters, and whether it is an oracle."""
+
+    oracle: bool = False
+    """Whether it is given a fifth of the poisoned images, which no competitor has: `badnet` is an OracleView."""
+
+
+def asking(options: Options) -> Asking:
+    """In batches; the submission's own code may do anything, remember too. An oracle is marked on the board."""
+    return Asking(remembers=True, oracle=options.oracle, marks=("oracle",) if options.oracle else ())
 
 
 def load(options: Options, badnet: BadNetView, root: Path, *, seed: int, progress: Progress) -> Predictor:

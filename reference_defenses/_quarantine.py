@@ -1,0 +1,90 @@
+"""A filter for known targets: what a BadNet sends there is flagged, unless it resembles clean images of that class."""
+
+from collections.abc import Mapping
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from harness.models.contracts import BadNetView, Images, Progress, Validation
+from harness.models.findings import Findings
+from harness.models.graph import INPUT, Graph
+from reference_defenses._filters import Filter, State
+from reference_defenses._nets import as_input, batches, load_graph
+
+DOUBTED = 0.25
+"""The share of a target's own clean validation images that are flagged, those most like reverse-triggered ones."""
+
+
+class Quarantine(Filter):
+    """The filter of Neural Cleanse in front of a BadNet.
+
+    state: targets int64 (t,), and for each the mean direction of the last hidden layer's activations on clean images
+    of that class, `clean` (t, d), and on reverse-triggered images, `reversed` (t, d), all of length 1; and `bars` (t,):
+    an image passes whose cosine with the first exceeds that with the second by more than this. Infinite where the
+    BadNet gives no clean image of the class this answer, so that all that gets it is flagged.
+    """
+
+    def __init__(self, badnet: BadNetView, state: State, findings: Findings | None = None) -> None:
+        super().__init__(badnet, state, findings)
+        self._net = load_graph(badnet)
+        self._targets, self._clean, self._reversed, self._bars = (
+            torch.from_numpy(np.asarray(state[name])) for name in ("targets", "clean", "reversed", "bars")
+        )
+
+    @classmethod
+    def fitted(
+        cls, net: Graph, badnet: BadNetView, validation: Validation, reversed_ones: Mapping[int, Images],
+        findings: Findings, progress: Progress,
+    ) -> Self:  # fmt: skip
+        """Learn from clean images, and for each target from the images that carry its reversed trigger."""
+        answers, hidden = _hidden(net, validation.images, badnet.scale, progress)
+        targets = np.array(sorted(reversed_ones), np.int64)
+        right = answers.numpy() == validation.labels
+        clean, stamped, bars = [], [], []
+        for target in targets:
+            own = hidden[torch.from_numpy((validation.labels == target) & right)]
+            clean.append(_direction(own) if len(own) else torch.zeros(hidden.shape[1]))
+            given, activations = _hidden(net, reversed_ones[int(target)], badnet.scale, progress)
+            stamped.append(_direction(activations[given == target]))
+            nearer = F.normalize(own, dim=1) @ (clean[-1] - stamped[-1])
+            bars.append(float(nearer.quantile(DOUBTED)) if len(own) else np.inf)
+        state = {
+            "targets": targets,
+            "clean": torch.stack(clean).numpy(),
+            "reversed": torch.stack(stamped).numpy(),
+            "bars": np.array(bars, np.float32),
+        }
+        return cls(badnet, state, findings)
+
+    def suspicious(self, images: Images) -> NDArray[np.bool_]:
+        """Flag what gets a target and is not clearly nearer, by angle, to clean than to reverse-triggered images: (n,)."""
+        answers, hidden = _hidden(self._net, images, self.badnet.scale)
+        directions = F.normalize(hidden, dim=1)
+        doubtful = directions @ (self._clean - self._reversed).T <= self._bars
+        flagged: NDArray[np.bool_] = ((answers[:, None] == self._targets) & doubtful).any(1).numpy()
+        return flagged
+
+
+def _direction(activations: Tensor) -> Tensor:
+    return F.normalize(F.normalize(activations, dim=1).mean(0), dim=0)
+
+
+@torch.inference_mode()
+def _hidden(
+    net: Graph, images: Images, scale: float, progress: Progress = lambda what, done, total: None
+) -> tuple[Tensor, Tensor]:
+    """The answers (n,) and the activations that the net's last layer is given (n, d)."""
+    last = next(step for step in net.steps if step.key == net.output_key)
+    key = last.inputs[0]
+    answers, hidden = [], []
+    for part in batches(len(images)):
+        x = as_input(images[part], scale)
+        values = x if key == INPUT else net.values(x, (key,))[key]
+        answers.append(net.resume({key: values}, (last,)).argmax(1))
+        hidden.append(values.flatten(1))
+        progress("activations", part.stop, len(images))
+    return torch.cat(answers), torch.cat(hidden)
