@@ -102,7 +102,7 @@ def scan(
         norms[rows.labels.cpu()] = rows.best_norms.cpu()
         progress(what, rung.steps, rung.steps)
         count = max(math.ceil(rung.keep * len(rows.labels)), min(FEWEST, len(rows.labels)))
-        rows.keep(rows.best_norms.argsort(stable=True)[:count])
+        rows.keep(rows.ranked()[:count])
     clean = torch.from_numpy(images[np.sort(held_out)]).float().to(device) / 255
     successes = np.array(
         [success(net, clean, *it) for it in zip(rows.labels, rows.best_masks, rows.best_patterns, strict=True)],

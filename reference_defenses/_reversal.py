@@ -49,7 +49,8 @@ class Reversing:
 class Rows:
     """Labels at work: `labels` (r,), and for each its mask and pattern as logits, Adam's moments, cost and counts.
 
-    best_norms: (r,), the smallest sum of a mask that succeeded, infinite before. best_masks: (r, H, W, 1) and
+    best_norms: (r,), the smallest sum of a mask that succeeded, infinite before. shortfalls: (r,), how much of the margin
+    the last step's images lacked on average, 0 where they had it all. best_masks: (r, H, W, 1) and
     best_patterns: (r, H, W, C), in 0..1, belong to it.
     """
 
@@ -64,6 +65,7 @@ class Rows:
         self.first, self.second = torch.zeros_like(self.logits), torch.zeros_like(self.logits)
         self.cost = torch.full((count,), settings.cost, device=device)
         self.best_norms = torch.full((count,), torch.inf, device=device)
+        self.shortfalls = torch.full((count,), torch.inf, device=device)
         self.best = torch.zeros_like(self.logits)
         self.hits, self.misses, self.idle = (torch.zeros(count, dtype=torch.int64, device=device) for _ in range(3))
         self.steps = 0
@@ -83,6 +85,11 @@ class Rows:
     def best_patterns(self) -> Tensor:
         """The patterns of `best_norms`: (r, H, W, C)."""
         return self.best[..., 1:]
+
+    def ranked(self) -> Tensor:
+        """The rows (r,) by norm, the smallest first; those without a mask that succeeded come last, by shortfall."""
+        by_shortfall = self.shortfalls.argsort(stable=True)
+        return by_shortfall[self.best_norms[by_shortfall].argsort(stable=True)]
 
     def wake(self) -> None:
         """Let rows that came to an end go on: other images may still make their masks smaller."""
@@ -109,8 +116,9 @@ class Rows:
         loss = F.softplus(settings.margin + others.logsumexp(1) - own).sum() / len(images)
         (slope,) = torch.autograd.grad(loss, stamped)
         with torch.no_grad():
-            far = own - others.amax(1) > settings.margin
-            reached = far.view(-1, len(images)).float().mean(1) >= settings.success
+            lacking = (settings.margin - own + others.amax(1)).clamp(min=0).view(-1, len(images))
+            self.shortfalls[rows] = lacking.mean(1)
+            reached = (lacking == 0).float().mean(1) >= settings.success
             self._note(rows, reached, values)
             slope = slope.permute(0, 2, 3, 1).reshape(change.shape)
             to_masks = (slope * change).sum((1, 4)).unsqueeze(-1) + self.cost[rows].view(-1, 1, 1, 1)
