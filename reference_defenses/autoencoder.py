@@ -52,7 +52,7 @@ class ReconstructionError:
         if not 0 < self.false_rejection_rate < 1:
             raise ValueError(f"false_rejection_rate {self.false_rejection_rate} is not between 0 and 1")
         for name in ("code", "window", "steps", "batch_size", "learning_rate"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:  # NaN is not
                 raise ValueError(f"{name} {getattr(self, name)} must be positive")
 
     def repair(
