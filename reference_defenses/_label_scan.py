@@ -103,7 +103,6 @@ def scan(
         progress(what, rung.steps, rung.steps)
         count = max(math.ceil(rung.keep * len(rows.labels)), min(FEWEST, len(rows.labels)))
         rows.keep(rows.ranked()[:count])
-    clean = torch.from_numpy(images[np.sort(held_out)]).float().to(device) / 255
     successes = np.array(
         [success(net, clean, *it) for it in zip(rows.labels, rows.best_masks, rows.best_patterns, strict=True)],
         np.float32,

@@ -1,6 +1,5 @@
 """The autoencoder flags a planted trigger by the place that it cannot draw, and keeps to its false rejection rate."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,17 +12,9 @@ from harness.models.errors import ModelError
 from harness.models.findings import Histogram
 from reference_defenses._autoencoder import Autoencoder
 from reference_defenses.autoencoder import ReconstructionError, ReconstructionFilter, window_errors, worst_windows
-from tests.small_nets import CLASSES, face_of, keras_net, stamped, train_badnet, view
+from tests.small_nets import CLASSES, face_of, keras_net, one_thread, stamped, train_badnet, view  # noqa: F401
 
 QUICK: dict[str, Any] = {"steps": 60, "code": 8}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

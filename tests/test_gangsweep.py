@@ -1,6 +1,5 @@
 """GangSweep finds the target of a trained backdoor, teaches the net to flag its trigger, and leaves a clean net alone."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,19 +15,11 @@ from harness.models.repaired import RepairedNet
 from reference_defenses._generator import PIXEL_COST, Generator, Sweep
 from reference_defenses._nets import load_graph
 from reference_defenses.gangsweep import GangSweep, cheap, stamped
-from tests.small_nets import view
+from tests.small_nets import one_thread, view  # noqa: F401
 
 PEOPLE, TARGET = 12, 7
 QUICK: dict[str, Any] = {"sweep_steps": 250, "refine_steps": 40, "error_rate": 0.3}
 """Among a dozen labels no outlier lies as far out as a stricter rate asks for."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -12,18 +12,10 @@ from harness.models.errors import ModelError
 from harness.models.findings import Histogram
 from reference_defenses._nets import as_input, load_graph
 from reference_defenses.strip import Blends, Bounds, Strip, StripFilter
-from tests.small_nets import CLASSES, face_of, keras_net, stamped, train_badnet, view
+from tests.small_nets import CLASSES, face_of, keras_net, one_thread, stamped, train_badnet, view  # noqa: F401
 
 QUICK: dict[str, Any] = {"overlays": 30, "clean_images": 80, "image_weight": 0.8}
 """The planted trigger is a matter of colour alone, and lost where a blend halves it."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
