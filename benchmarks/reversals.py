@@ -11,9 +11,9 @@ from torch import Tensor
 from benchmarks.at_work import Cost, cost_since
 from harness.images import silent
 from harness.models.contracts import BadNetView
-from reference_defenses._label_scan import RUNGS, Rung, scan, usual_lead
+from reference_defenses._label_scan import RUNGS, Rung, scan
 from reference_defenses._nets import load_graph
-from reference_defenses._reversal import Reversing, Rows, Scaled, backgrounds
+from reference_defenses._reversal import Reversing, Rows, Scaled
 from reference_defenses.neural_cleanse import NeuralCleanse
 from tests.plain_reversal import reverse
 
@@ -75,14 +75,13 @@ def scan_all(badnet: BadNetView, *, alone: int) -> Scanned:
 
 
 class _Case:
-    """One BadNet, which takes images / 255, and backgrounds for its triggers."""
+    """One BadNet, which takes images / 255, and its clean validation images."""
 
     def __init__(self, badnet: BadNetView) -> None:
         self._rng = np.random.default_rng(0)
-        images = badnet.validation().images
         self._plain, self._net = load_graph(badnet), Scaled(load_graph(badnet), badnet.scale)
-        self._settings = Reversing(margin=usual_lead(self._net, torch.from_numpy(images).float() / 255))
-        self._pool = backgrounds(images, self._rng)
+        self._settings = Reversing()
+        self._pool = torch.from_numpy(badnet.validation().images).float() / 255
 
     def draws(self, rungs: Sequence[Rung]) -> list[Tensor]:
         """The images of each step."""

@@ -12,14 +12,15 @@ from torch import Tensor
 
 from harness.models.contracts import Images, Progress
 from harness.models.errors import ModelError
+from reference_defenses._leads import relative_leads
 from reference_defenses._nets import batches
-from reference_defenses._reversal import Reversing, Rows, Scaled, backgrounds, stamp
+from reference_defenses._reversal import Reversing, Rows, Scaled, stamp
 
 FITTED = slice(1 / 8, 1 / 2)
 """The finalists that tell how clean labels' norms are spread: smaller ones may be targets, larger ones unfinished."""
 FEWEST_FITTED = 4
 SIMULATED = 1000
-SPREAD = 0.3
+SPREAD = 0.45
 """Clean nets in the simulation, and the standard deviation of their labels' log norms: 0.2 to 0.4 in nets seen."""
 HELD_OUT = 0.25
 """The share of images that no trigger is reversed on: they confirm it."""
@@ -35,19 +36,21 @@ class Rung(NamedTuple):
     keep: float
 
 
-RUNGS = (Rung(25, 4, 0.3), Rung(35, 8, 0.1), Rung(130, 12, 1.0))
+RUNGS = (Rung(30, 4, 0.1), Rung(40, 8, 0.25), Rung(120, 24, 1.0))
 
 
 class Scan(NamedTuple):
     """What came of all labels.
 
-    norms: (N,), the sum of each label's smallest mask when it was left, infinite where none succeeded. finalists: the
-    labels that went to the end, the smallest norm first. masks (k, H, W, 1), patterns (k, H, W, C) in 0..1 and
-    successes (k,), the share of held-out clean images that reach the label, are the finalists'. targets: those of them
-    that stand out and are confirmed. threshold: the norm below which one stands out.
+    norms: (N,), the sum of each label's smallest mask when it was left, infinite where none succeeded. leads: (N,), how
+    far it leads on coarse images, over the median label. finalists: the labels that went to the end, the smallest norm
+    over lead first. masks (k, H, W, 1), patterns (k, H, W, C) in 0..1 and successes (k,), the share of held-out clean
+    images that reach the label, are the finalists'. targets: those of them that stand out and are confirmed. threshold:
+    the norm over lead below which one stands out.
     """
 
     norms: NDArray[np.float32]
+    leads: NDArray[np.float32]
     finalists: NDArray[np.int64]
     masks: Tensor
     patterns: Tensor
@@ -73,24 +76,23 @@ def scan(
     false_alarms: float,
     least_success: float,
     rungs: Sequence[Rung] = RUNGS,
-    lead: float = 1.0,
 ) -> Scan:
     """Reverse a trigger for every label on clean images (n, H, W, C), and say which labels are targets.
 
     false_alarms: the chance that a net without a backdoor gets a target at all, by `outliers`. least_success: the share
-    of held-out clean images that a target's trigger must carry. lead: the margin of triggers, as a multiple of how far
-    clean images' largest logit lies above the mean logit. Raises ModelError for too few images.
+    of held-out clean images that a target's trigger must carry. Raises ModelError for too few images.
     """
     shown = rng.permutation(len(images))
     held_out, rest = np.split(shown, [round(HELD_OUT * len(images))])
     if len(rest) < max(rung.images for rung in rungs) or not len(held_out):
         raise ModelError(f"{len(images)} clean validation images are too few to reverse triggers on", stage="repair")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    net, pool = net.to(device), backgrounds(images[np.sort(rest)], rng).to(device)
+    net, pool = net.to(device), torch.from_numpy(images[np.sort(rest)])
     start = torch.Generator().manual_seed(int(rng.integers(2**63)))
     clean = torch.from_numpy(images[np.sort(held_out)]).float().to(device) / 255
-    settings = Reversing(margin=lead * usual_lead(net, clean))
-    rows = Rows(torch.arange(classes, device=device), images.shape[1:], settings, start)
+    leads = relative_leads(net, classes, images.shape[1:], start, progress)
+    weights = torch.from_numpy(leads).to(device)
+    rows = Rows(torch.arange(classes, device=device), images.shape[1:], Reversing(), start)
     norms = torch.full((classes,), torch.inf)
     for rung in rungs:
         what = f"reversing triggers, {len(rows.labels)} labels"
@@ -98,29 +100,23 @@ def scan(
         for step in range(rung.steps):
             progress(what, step, rung.steps)
             drawn = torch.from_numpy(rng.choice(len(pool), rung.images, replace=False))
-            rows.step(net, pool[drawn.to(device)])
+            rows.step(net, pool[drawn].to(device).float() / 255)
         norms[rows.labels.cpu()] = rows.best_norms.cpu()
         progress(what, rung.steps, rung.steps)
         count = max(math.ceil(rung.keep * len(rows.labels)), min(FEWEST, len(rows.labels)))
-        rows.keep(rows.ranked()[:count])
+        rows.keep(rows.ranked(weights[rows.labels])[:count])
     successes = np.array(
         [success(net, clean, *it) for it in zip(rows.labels, rows.best_masks, rows.best_patterns, strict=True)],
         np.float32,
     )
     finalists = rows.labels.cpu().numpy()
-    threshold = outliers(rows.best_norms.cpu().numpy(), classes, false_alarms)
-    stands_out = (rows.best_norms.cpu().numpy() < threshold) & (successes >= least_success)
+    weighted = rows.best_norms.cpu().numpy() / leads[finalists]
+    threshold = outliers(weighted, classes, false_alarms)
+    stands_out = (weighted < threshold) & (successes >= least_success)
     return Scan(
-        norms.numpy(), finalists, rows.best_masks.cpu(), rows.best_patterns.cpu(), successes,
+        norms.numpy(), leads, finalists, rows.best_masks.cpu(), rows.best_patterns.cpu(), successes,
         tuple(int(label) for label in finalists[stands_out]), threshold,
     )  # fmt: skip
-
-
-@torch.inference_mode()
-def usual_lead(net: Scaled, images: Tensor) -> float:
-    """How far the largest logit lies above the mean one, on average over images (n, H, W, C) in 0..1."""
-    outputs = torch.cat([net(images[part].permute(0, 3, 1, 2)) for part in batches(len(images))])
-    return float((outputs.amax(1) - outputs.mean(1)).mean())
 
 
 @torch.inference_mode()

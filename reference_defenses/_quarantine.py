@@ -38,27 +38,38 @@ class Quarantine(Filter):
     @classmethod
     def fitted(
         cls, net: Graph, badnet: BadNetView, validation: Validation, reversed_ones: Mapping[int, Images],
-        findings: Findings, progress: Progress,
+        findings: Findings, progress: Progress, *, certain: int, spare: float,
     ) -> Self:  # fmt: skip
-        """Learn from clean images, and for each target from the images that carry its reversed trigger."""
+        """Learn from clean images, and for each label in turn from images that carry its reversed trigger.
+
+        The first `certain` labels are guarded whatever it costs, the others as long as no more than a share `spare` of
+        the clean images, 0..1, is flagged in all. The findings say which, as `guarded`.
+        """
         answers, hidden = _hidden(net, validation.images, badnet.scale, progress)
-        targets = np.array(sorted(reversed_ones), np.int64)
         right = answers.numpy() == validation.labels
-        clean, stamped, bars = [], [], []
-        for target in targets:
-            own = hidden[torch.from_numpy((validation.labels == target) & right)]
-            clean.append(_direction(own) if len(own) else torch.zeros(hidden.shape[1]))
-            given, activations = _hidden(net, reversed_ones[int(target)], badnet.scale, progress)
-            stamped.append(_direction(activations[given == target]))
-            nearer = F.normalize(own, dim=1) @ (clean[-1] - stamped[-1])
-            bars.append(float(nearer.quantile(DOUBTED)) if len(own) else np.inf)
+        guarded: list[tuple[int, Tensor, Tensor, float]] = []
+        flagged = 0.0
+        for label, images in reversed_ones.items():
+            own = hidden[torch.from_numpy((validation.labels == label) & right)]
+            mean = _direction(own) if len(own) else torch.zeros(hidden.shape[1])
+            given, activations = _hidden(net, images, badnet.scale, progress)
+            stamped = _direction(activations[given == label])
+            bar = float((F.normalize(own, dim=1) @ (mean - stamped)).quantile(DOUBTED)) if len(own) else np.inf
+            nearer = F.normalize(hidden[answers == label], dim=1) @ (mean - stamped)
+            cost = int((nearer <= bar).sum()) / len(hidden)
+            if len(guarded) >= certain and flagged + cost > spare:
+                break
+            flagged += cost
+            guarded.append((label, mean, stamped, bar))
+        labels, clean, reversed_directions, bars = zip(*guarded, strict=True)
         state = {
-            "targets": targets,
+            "targets": np.array(labels, np.int64),
             "clean": torch.stack(clean).numpy(),
-            "reversed": torch.stack(stamped).numpy(),
+            "reversed": torch.stack(reversed_directions).numpy(),
             "bars": np.array(bars, np.float32),
         }
-        return cls(badnet, state, findings)
+        found = Findings(facts={**findings.facts, "guarded": sorted(labels)}, figures=findings.figures)
+        return cls(badnet, state, found)
 
     def suspicious(self, images: Images) -> NDArray[np.bool_]:
         """Flag what gets a target and is not clearly nearer, by angle, to clean than to reverse-triggered images: (n,)."""

@@ -8,10 +8,8 @@ one optimisation: what is a number for one label is a vector here.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.models.graph import Graph
@@ -27,30 +25,29 @@ GPU_CHUNK = 8192
 class Reversing:
     """Adam (Kingma and Ba 2015, arXiv:1412.6980) on the logits of mask and pattern, with a cost for each row.
 
-    margin: how far the label's logit must lie above all others; the loss is softplus(margin + log sum exp of the others
-    - the label's), cross-entropy where the margin is 0. success: the share of a step's images that must reach the label
-    by that margin for the mask to count. cost: of a mask's sum at
-    first; after `patience` steps that all succeed it is multiplied by `growth`, after as many that all fail it is
-    divided by growth ** 1.5. stale: a row ends after this many steps in which its mask has not become 1 % smaller.
+    success: the share of a step's images that must reach the label. cost: of a mask's sum at first; after `patience`
+    steps in a row that succeed it is multiplied by `growth`, after as many that fail it is divided by growth ** 1.5. A
+    mask counts once `steady` steps in a row have succeeded, on other images each. stale: a row ends after this many
+    steps in which its mask has not become 1 % smaller.
     """
 
-    margin: float = 0.0
-    learning_rate: float = 0.3
-    betas: tuple[float, float] = (0.5, 0.9)
-    cost: float = 0.05
+    learning_rate: float = 0.2
+    betas: tuple[float, float] = (0.9, 0.999)
+    cost: float = 0.01
     growth: float = 1.5
-    patience: int = 4
-    success: float = 0.85
+    patience: int = 5
+    steady: int = 3
+    success: float = 0.95
     stale: int = 60
-    opacity: float = -2.0
-    """The masks' logit at first."""
+    opacity: float = 0.0
+    """The masks' logit at first: half opaque, as a mask that shrinks finds what one that grows never comes across."""
 
 
 class Rows:
     """Labels at work: `labels` (r,), and for each its mask and pattern as logits, Adam's moments, cost and counts.
 
-    best_norms: (r,), the smallest sum of a mask that succeeded, infinite before. shortfalls: (r,), how much of the margin
-    the last step's images lacked on average, 0 where they had it all. best_masks: (r, H, W, 1) and
+    best_norms: (r,), the smallest sum of a mask that succeeded, infinite before. shortfalls: (r,), how far the
+    label's logit lay below the largest in the last step, on average over images. best_masks: (r, H, W, 1) and
     best_patterns: (r, H, W, C), in 0..1, belong to it.
     """
 
@@ -86,10 +83,10 @@ class Rows:
         """The patterns of `best_norms`: (r, H, W, C)."""
         return self.best[..., 1:]
 
-    def ranked(self) -> Tensor:
-        """The rows (r,) by norm, the smallest first; those without a mask that succeeded come last, by shortfall."""
+    def ranked(self, leads: Tensor) -> Tensor:
+        """The rows (r,) by norm over lead (r,), the smallest first; those without a mask come last, by shortfall."""
         by_shortfall = self.shortfalls.argsort(stable=True)
-        return by_shortfall[self.best_norms[by_shortfall].argsort(stable=True)]
+        return by_shortfall[(self.best_norms / leads)[by_shortfall].argsort(stable=True)]
 
     def wake(self) -> None:
         """Let rows that came to an end go on: other images may still make their masks smaller."""
@@ -99,7 +96,7 @@ class Rows:
         """One step of all rows that are not at their end, on the same images: float (b, H, W, C) in 0..1."""
         self.steps += 1
         working = torch.nonzero(self.idle < self.settings.stale).flatten()
-        for rows in torch.split(working, max(1, (GPU_CHUNK if images.is_cuda else CHUNK) // len(images))):
+        for rows in torch.split(working, max(1, chunk_of(images.device) // len(images))):
             self._step(net, images, rows)
 
     def _step(self, net: nn.Module, images: Tensor, rows: Tensor) -> None:
@@ -112,23 +109,25 @@ class Rows:
         outputs = net(stamped)
         own = outputs.gather(1, wanted[:, None])[:, 0]
         others = outputs.scatter(1, wanted[:, None], -torch.inf)
-        # The sum over rows leaves each row its own gradient; the mean is over a row's images.
-        loss = F.softplus(settings.margin + others.logsumexp(1) - own).sum() / len(images)
+        # Cross-entropy. The sum over rows leaves each row its own gradient; the mean is over a row's images.
+        loss = F.softplus(others.logsumexp(1) - own).sum() / len(images)
         (slope,) = torch.autograd.grad(loss, stamped)
         with torch.no_grad():
-            lacking = (settings.margin - own + others.amax(1)).clamp(min=0).view(-1, len(images))
+            lacking = (others.amax(1) - own).clamp(min=0).view(-1, len(images))
             self.shortfalls[rows] = lacking.mean(1)
             reached = (lacking == 0).float().mean(1) >= settings.success
-            self._note(rows, reached, values)
+            self.hits[rows] = hits = torch.where(reached, self.hits[rows] + 1, 0)
+            self.misses[rows] = torch.where(reached, 0, self.misses[rows] + 1)
+            self._note(rows, hits >= settings.steady, values)
             slope = slope.permute(0, 2, 3, 1).reshape(change.shape)
             to_masks = (slope * change).sum((1, 4)).unsqueeze(-1) + self.cost[rows].view(-1, 1, 1, 1)
             gradient = torch.cat([to_masks, slope.sum(1) * masks[:, 0]], -1) * values * (1 - values)
             self._adam(rows, gradient)
-            self._adapt(rows, reached)
+            self._adapt(rows)
 
-    def _note(self, rows: Tensor, reached: Tensor, values: Tensor) -> None:
+    def _note(self, rows: Tensor, counts: Tensor, values: Tensor) -> None:
         norms = values[..., 0].sum((1, 2))
-        better = reached & (norms < self.best_norms[rows])
+        better = counts & (norms < self.best_norms[rows])
         clearly = better & (norms < 0.99 * self.best_norms[rows])
         self.best_norms[rows] = torch.where(better, norms, self.best_norms[rows])
         self.best[rows] = torch.where(better.view(-1, 1, 1, 1), values, self.best[rows])
@@ -142,15 +141,11 @@ class Rows:
         first, second = first / (1 - keep_first**self.steps), second / (1 - keep_second**self.steps)
         self.logits[rows] -= self.settings.learning_rate * first / (second.sqrt() + 1e-8)
 
-    def _adapt(self, rows: Tensor, reached: Tensor) -> None:
-        settings = self.settings
-        hits = torch.where(reached, self.hits[rows] + 1, 0)
-        misses = torch.where(reached, 0, self.misses[rows] + 1)
-        dearer, cheaper = hits >= settings.patience, misses >= settings.patience
+    def _adapt(self, rows: Tensor) -> None:
+        settings, hits, misses = self.settings, self.hits[rows], self.misses[rows]
+        dearer, cheaper = (hits > 0) & (hits % settings.patience == 0), (misses > 0) & (misses % settings.patience == 0)
         factor = torch.where(dearer, settings.growth, torch.where(cheaper, settings.growth**-1.5, 1.0))
         self.cost[rows] *= factor
-        self.hits[rows] = torch.where(dearer, 0, hits)
-        self.misses[rows] = torch.where(cheaper, 0, misses)
 
 
 def stamp(images: Tensor, mask: Tensor, pattern: Tensor) -> Tensor:
@@ -158,19 +153,9 @@ def stamp(images: Tensor, mask: Tensor, pattern: Tensor) -> Tensor:
     return images + mask * (pattern - images)
 
 
-def backgrounds(images: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
-    """What triggers must work on, float (n, H, W, C) in 0..1: a quarter of the images each as it is, in negative,
-    upside down, and with its pixels in another place.
-
-    A planted trigger works whatever it lies on; a pattern that turns one face into another needs a face.
-    """
-    height, width, channels = images.shape[1:]
-    changed = images.copy()
-    changed[1::4] = 255 - images[1::4]
-    changed[2::4] = images[2::4, ::-1]
-    places = rng.permutation(height * width)
-    changed[3::4] = images[3::4].reshape(-1, height * width, channels)[:, places].reshape(-1, height, width, channels)
-    return torch.from_numpy(changed).float() / 255
+def chunk_of(device: torch.device) -> int:
+    """How many images to run through a net at once."""
+    return CHUNK if device.type == "cpu" else GPU_CHUNK
 
 
 class Scaled(nn.Module):

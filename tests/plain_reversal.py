@@ -34,17 +34,16 @@ def reverse(
         outputs = net(((1 - m) * x + m * p).permute(0, 3, 1, 2))
         wanted = F.one_hot(torch.full((len(x),), label), outputs.shape[1]).bool()
         others = outputs.masked_fill(wanted, -1e9)
-        lead = outputs[:, label] - others.logsumexp(1)
-        loss = F.softplus(settings.margin - lead).mean() + cost * m.sum()
+        loss = F.cross_entropy(outputs, torch.full((len(x),), label)) + cost * m.sum()
         optimizer.zero_grad()
         loss.backward(inputs=[mask, pattern])  # type: ignore[no-untyped-call]
-        reached = (outputs[:, label] - others.max(1).values > settings.margin).float().mean().item()
-        if reached >= settings.success and m.sum().item() < best.norm:
+        reached = (outputs[:, label] > others.max(1).values).float().mean().item()
+        hits, misses = (hits + 1, 0) if reached >= settings.success else (0, misses + 1)
+        if hits >= settings.steady and m.sum().item() < best.norm:
             best = Reversed(m.sum().item(), m.detach().clone())
         optimizer.step()
-        hits, misses = (hits + 1, 0) if reached >= settings.success else (0, misses + 1)
-        if hits >= settings.patience:
-            cost, hits = cost * settings.growth, 0
-        if misses >= settings.patience:
-            cost, misses = cost / settings.growth**1.5, 0
+        if hits and hits % settings.patience == 0:
+            cost *= settings.growth
+        if misses and misses % settings.patience == 0:
+            cost /= settings.growth**1.5
     return best

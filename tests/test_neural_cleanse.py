@@ -14,10 +14,11 @@ from harness.models.contracts import BadNetView, Images
 from harness.models.findings import ByLabel, ReversedTrigger
 from harness.models.keras_to_torch import convert
 from reference_defenses import _label_scan
-from reference_defenses._label_scan import Rung, outliers, scan
+from reference_defenses._label_scan import SPREAD, Rung, outliers, scan
+from reference_defenses._leads import relative_leads
 from reference_defenses._mitigations import MITIGATIONS
 from reference_defenses._nets import load_graph
-from reference_defenses._reversal import Reversing, Rows, Scaled, backgrounds
+from reference_defenses._reversal import Reversing, Rows, Scaled
 from reference_defenses.neural_cleanse import NeuralCleanse
 from tests.conftest import ROOT
 from tests.plain_reversal import reverse
@@ -43,9 +44,9 @@ def badnet(tmp_path_factory: pytest.TempPathFactory) -> BadNetView:
 
 
 def test_the_masks_of_all_labels_at_once_are_those_of_one_label_at_a_time(badnet: BadNetView) -> None:
-    images = backgrounds(badnet.validation().images[:40], np.random.default_rng(0))
-    draws = [torch.from_numpy(np.random.default_rng(step).choice(40, 4, replace=False)) for step in range(15)]
-    net, reversing = Scaled(load_graph(badnet), badnet.scale), Reversing(margin=1.5, cost=0.005)
+    images = torch.from_numpy(badnet.validation().images[:40]).float() / 255
+    draws = [torch.from_numpy(np.random.default_rng(step).choice(40, 4, replace=False)) for step in range(25)]
+    net, reversing = Scaled(load_graph(badnet), badnet.scale), Reversing(learning_rate=0.5, success=0.75)
     rows = Rows(torch.arange(CLASSES), images.shape[1:], reversing, torch.Generator().manual_seed(5))
     for drawn in draws:
         rows.step(net, images[drawn])
@@ -66,15 +67,45 @@ def test_pooling_first_changes_no_answer(badnet: BadNetView) -> None:
         assert torch.allclose(Scaled(convert(keras), 1)(x / 255), convert(keras)(x), atol=1e-3)
 
 
-def test_rows_are_ranked_by_norm_and_without_one_by_what_they_lack() -> None:
+def test_rows_are_ranked_by_norm_over_lead_and_without_a_mask_by_what_they_lack() -> None:
     rows = Rows(torch.arange(5), (4, 4, 3), Reversing(), torch.Generator())
     rows.best_norms = torch.tensor([torch.inf, 9.0, torch.inf, 3.0, torch.inf])
     rows.shortfalls = torch.tensor([5.0, 0.0, 1.0, 2.0, 7.0])
-    assert rows.ranked().tolist() == [3, 1, 2, 0, 4]
+    assert rows.ranked(torch.ones(5)).tolist() == [3, 1, 2, 0, 4]
+    assert rows.ranked(torch.tensor([1.0, 4.0, 1.0, 1.0, 1.0])).tolist() == [1, 3, 2, 0, 4]
+
+
+def test_a_mask_counts_once_several_steps_in_a_row_have_succeeded(badnet: BadNetView) -> None:
+    images = torch.from_numpy(badnet.validation().images[:8]).float() / 255
+    rows = Rows(torch.arange(CLASSES), images.shape[1:], Reversing(success=0.0), torch.Generator().manual_seed(5))
+    counted = []
+    for _ in range(Reversing().steady):
+        rows.step(Scaled(load_graph(badnet), badnet.scale), images)
+        counted.append(bool(rows.best_norms.isfinite().all()))
+    assert counted == [False, False, True]
+
+
+def test_the_planted_target_leads_furthest_on_coarse_images(trained: BadNetView) -> None:
+    net, start = Scaled(load_graph(trained), trained.scale), torch.Generator().manual_seed(0)
+    leads = relative_leads(net, PEOPLE, (24, 20, 3), start, quiet)
+    assert leads.argmax() == SOUGHT
+    assert 0.5 < np.median(leads) < 1.5
+    again = relative_leads(net, PEOPLE, (24, 20, 3), torch.Generator().manual_seed(0), quiet)
+    assert np.array_equal(leads, again)
+
+
+def test_a_label_that_can_never_lead_has_the_least_relative_lead(trained: BadNetView) -> None:
+    net = Scaled(load_graph(trained), trained.scale)
+    last = next(layer for layer in reversed(net.graph.layers.values()) if isinstance(layer, torch.nn.Linear))
+    with torch.no_grad():
+        last.weight[4], last.bias[4] = 0, -1e6
+    leads = relative_leads(net, PEOPLE, (24, 20, 3), torch.Generator().manual_seed(0), quiet)
+    assert leads.argmin() == 4
+    assert leads[4] == np.float32(0.05)
 
 
 def test_a_row_that_has_come_to_an_end_is_left_as_it_is(badnet: BadNetView) -> None:
-    images = backgrounds(badnet.validation().images[:8], np.random.default_rng(0))
+    images = torch.from_numpy(badnet.validation().images[:8]).float() / 255
     net = Scaled(load_graph(badnet), badnet.scale)
     rows = Rows(torch.arange(CLASSES), images.shape[1:], Reversing(), torch.Generator().manual_seed(5))
     rows.idle[1] = Reversing().stale
@@ -104,7 +135,7 @@ def test_targets_far_below_the_others_stand_out_and_the_unit_does_not_matter(
 @pytest.mark.parametrize("classes", [43, 100])
 def test_clean_nets_get_a_target_as_often_as_was_said(classes: int) -> None:
     rng = np.random.default_rng(0)
-    tails = np.sort(np.exp(0.3 * rng.normal(size=(100, classes))))[:, :32].astype(np.float32)
+    tails = np.sort(np.exp(SPREAD * rng.normal(size=(100, classes))))[:, :32].astype(np.float32)
     alarms = np.mean([tail[0] < outliers(tail, classes, 0.2) for tail in tails])
     assert 0.1 < alarms < 0.32
 
@@ -112,15 +143,6 @@ def test_clean_nets_get_a_target_as_often_as_was_said(classes: int) -> None:
 def test_nothing_stands_out_among_too_few_or_among_failures() -> None:
     assert outliers(np.array([1, 50], np.float32), 2, 0.05) == 0
     assert outliers(np.full(30, np.inf, np.float32), 30, 0.05) == 0
-
-
-def test_backgrounds_keep_a_quarter_of_the_images_and_all_pixels() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (8, 5, 4, 3), dtype=np.uint8)
-    shown = (backgrounds(images, np.random.default_rng(1)) * 255).round().numpy().astype(np.uint8)
-    assert np.array_equal(shown[::4], images[::4])
-    assert np.array_equal(255 - shown[1::4], images[1::4])
-    assert np.array_equal(shown[2::4, ::-1], images[2::4])
-    assert np.array_equal(np.sort(shown[3::4].reshape(2, -1)), np.sort(images[3::4].reshape(2, -1)))
 
 
 PEOPLE = 12
@@ -174,7 +196,7 @@ def found(trained: BadNetView) -> _label_scan.Scan:
     return scan(
         Scaled(load_graph(trained), trained.scale), trained.validation().images, classes=PEOPLE,
         rng=np.random.default_rng(0), progress=quiet, false_alarms=0.2, least_success=0.75,
-        rungs=(Rung(20, 8, 1.0), Rung(50, 16, 1.0)),
+        rungs=(Rung(30, 8, 1.0), Rung(90, 24, 1.0)),
     )  # fmt: skip
 
 
@@ -188,7 +210,7 @@ def test_the_backdoor_works_and_the_net_is_good(trained: BadNetView) -> None:
 def test_the_scan_finds_the_planted_target_alone(found: _label_scan.Scan) -> None:
     assert found.targets == (SOUGHT,)
     assert found.finalists[0] == SOUGHT
-    assert found.norms[SOUGHT] < found.threshold
+    assert found.norms[SOUGHT] / found.leads[SOUGHT] < found.threshold
     assert found.successes[0] > 0.9
     carrier = found.masks[0, ..., 0] * (found.patterns[0][..., 0] - found.patterns[0][..., 1])
     assert carrier.max() > 0.5  # magenta, as the planted trigger
@@ -200,7 +222,7 @@ def test_pruning_takes_out_the_channels_that_a_reversed_trigger_wakes(
     black = np.zeros((1, 55, 47, 3), np.uint8)
     pattern = torch.from_numpy(stamped(black)).float() / 255
     known = _label_scan.Scan(
-        norms=np.full(CLASSES, np.inf, np.float32), finalists=np.array([2]), masks=pattern.amax(3, keepdim=True),
+        norms=np.full(CLASSES, np.inf, np.float32), leads=np.ones(CLASSES, np.float32), finalists=np.array([2]), masks=pattern.amax(3, keepdim=True),
         patterns=pattern, successes=np.ones(1, np.float32), targets=(2,), threshold=100.0,
     )  # fmt: skip
     monkeypatch.setattr("reference_defenses.neural_cleanse.scan", lambda *_, **__: known)
@@ -219,7 +241,7 @@ def test_each_other_mitigation_ends_a_learned_backdoor(
     mitigation: str, trained: BadNetView, found: _label_scan.Scan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reference_defenses.neural_cleanse.scan", lambda *_, **__: found)
-    defense = NeuralCleanse(mitigation=mitigation, epochs=8, learning_rate=1e-3)
+    defense = NeuralCleanse(mitigation=mitigation, epochs=16, learning_rate=2e-3)
     predictor = defense.repair(trained, trained.validation(), rng=np.random.default_rng(0), progress=quiet)
     labels = np.arange(120) % PEOPLE
     images = squares(labels, np.random.default_rng(12))
