@@ -38,7 +38,7 @@ class NeuralCleanse:
 
     mitigation: str = "quarantine"
     """quarantine: a filter at run time; flag: an output N+1; prune and unlearn: a net that never flags."""
-    false_alarms: float = 0.2
+    false_alarms: float = 0.05
     """The chance that a net without a backdoor gets a target at all, 0..1."""
     least_success: float = 0.75
     """The share of held-out clean images that a target's reversed trigger must carry, 0..1."""
