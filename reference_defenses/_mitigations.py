@@ -1,7 +1,7 @@
 """What Neural Cleanse does once it has found targets: four ways, by name in `MITIGATIONS`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,13 +10,14 @@ from torch import Tensor
 
 from harness.models.contracts import BadNetView, Images, Predictor, Progress, Validation
 from harness.models.findings import Findings
-from harness.models.graph import Graph
 from harness.models.repaired import RepairedNet
 from reference_defenses._flagging import Flagging
 from reference_defenses._label_scan import Scan
-from reference_defenses._nets import accuracy, answers, as_input, last_convolution, load_graph
+from reference_defenses._nets import accuracy, last_convolution, load_graph
 from reference_defenses._quarantine import Quarantine
+from reference_defenses._removal import activations, answers_from, mean_activity
 from reference_defenses._training import Training
+from reference_defenses.pruning import hold_at_zero
 
 REACTS = 0.05
 """Of reverse-triggered images: below this share the net no longer reacts to the trigger."""
@@ -89,44 +90,31 @@ def unlearn(case: Case) -> Predictor:
 
 def prune(case: Case) -> Predictor:
     """Channels of the last convolution go, those first that a reversed trigger wakes most, until the net ignores it."""
-    net, images = load_graph(case.badnet), case.validation.images
+    net = load_graph(case.badnet)
     layer = last_convolution(net)
-    stamped, key = case.stamped(images), net.key_of(layer)
-    order = np.argsort(-(_mean(net, stamped, key, case) - _mean(net, images, key, case)), kind="stable")
-    convolution = net.layers[layer]
-    assert isinstance(convolution, torch.nn.Conv2d)
-    targets, before, removed = np.array(case.found.targets), None, 0
-    for channel in (None, *order):
-        if channel is not None:
-            with torch.no_grad():
-                convolution.weight[int(channel)] = 0
-                if convolution.bias is not None:
-                    convolution.bias[int(channel)] = 0
-            removed += 1
-        right = accuracy(answers(net, images, case.badnet.scale, _quiet), case.validation.labels)
-        before = right if before is None else before
-        reacts = np.isin(answers(net, stamped, case.badnet.scale, _quiet), targets).mean()
+    own, after, keys = net.key_of(layer), net.after(layer), net.frontier(layer)
+    stamped = replace(case.validation, images=case.stamped(case.validation.images))
+    woken, clean = (
+        activations(net, images, keys, scale=case.badnet.scale, progress=case.progress)
+        for images in (stamped, case.validation)
+    )
+    order = np.argsort(mean_activity(clean[own]) - mean_activity(woken[own]), kind="stable")
+    before = reacts = 1.0
+    for removed in range(len(order) + 1):
+        if removed:
+            for known in (woken, clean):
+                known[own] = known[own].index_fill(1, torch.tensor(order[removed - 1]), 0)
+        right = accuracy(answers_from(net, clean, after), case.validation.labels)
+        before = before if removed else right
+        reacts = float(np.isin(answers_from(net, woken, after), case.found.targets).mean())
         case.progress("pruning by reversed triggers", removed, len(order))
         if reacts < REACTS or before - right >= case.accuracy_drop:
             break
-    facts = {**case.findings.facts, "channels_removed": removed, "reacts": float(reacts)}
+    hold_at_zero(net, layer, order[:removed], of=len(order))
+    facts = {**case.findings.facts, "channels_removed": removed, "reacts": reacts}
     return RepairedNet(net, case.badnet, Findings(facts=facts, figures=case.findings.figures))
 
 
 MITIGATIONS: dict[str, Callable[[Case], Predictor]] = {
     "quarantine": quarantine, "flag": flag, "prune": prune, "unlearn": unlearn,
 }  # fmt: skip
-
-
-def _mean(net: Graph, images: Images, key: str, case: Case) -> NDArray[np.float32]:
-    total = torch.zeros(0)
-    with torch.inference_mode():
-        for start in range(0, len(images), 64):
-            value = net.values(as_input(images[start : start + 64], case.badnet.scale), (key,))[key].sum((0, 2, 3))
-            total = total + value if len(total) else value
-    mean: NDArray[np.float32] = (total / len(images)).numpy()
-    return mean
-
-
-def _quiet(what: str, done: int, total: int) -> None:
-    """Parts of a loop that tells its own progress."""

@@ -63,8 +63,21 @@ def check_drop(accuracy_drop: float) -> None:
 
 def by_activity(values: Tensor) -> NDArray[np.int64]:
     """The channels of activations (n, channels, ...), that with the lowest mean first: (channels,)."""
-    mean = values.flatten(2).mean((0, 2)) if values.dim() > 2 else values.mean(0)
-    return np.argsort(mean.numpy(), kind="stable")
+    return np.argsort(mean_activity(values), kind="stable")
+
+
+def mean_activity(values: Tensor) -> NDArray[np.float32]:
+    """The mean of each channel's activations (n, channels, ...): (channels,)."""
+    mean: NDArray[np.float32] = values.transpose(0, 1).flatten(1).mean(1).numpy()
+    return mean
+
+
+@torch.inference_mode()
+def answers_from(graph: Graph, known: dict[str, Tensor], steps: tuple[Step, ...]) -> NDArray[np.int64]:
+    """The classes (n,) that `steps`, the rest of the net, make of activations of n images."""
+    count = len(next(iter(known.values())))
+    parts = ({key: values[part] for key, values in known.items()} for part in batches(count, TAIL_BATCH))
+    return torch.cat([graph.resume(part, steps).argmax(1) for part in parts]).numpy()
 
 
 @torch.inference_mode()
@@ -102,15 +115,11 @@ def removal(
     `known` or of a layer. Stops at the first accuracy that lies `accuracy_drop` or more below the whole net's, else
     at the last channel.
     """
-    count, accuracies = len(labels), []
+    accuracies = []
     for done in range(len(order) + 1):
         if done:
             remove(int(order[done - 1]))
-        predicted = [
-            graph.resume({key: values[part] for key, values in known.items()}, steps).argmax(1)
-            for part in batches(count, TAIL_BATCH)
-        ]
-        accuracies.append(accuracy(torch.cat(predicted).numpy(), labels))
+        accuracies.append(accuracy(answers_from(graph, known, steps), labels))
         progress(f"removing {of}", done, len(order))
     enough = (done for done, left in enumerate(accuracies) if accuracies[0] - left >= accuracy_drop - ROUNDING)
     return Removal(of, order, accuracies, next(enough, len(order)))

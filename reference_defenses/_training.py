@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.models.contracts import Images, Progress
+from harness.models.contracts import BadNetView, Images, Progress, Validation
 from harness.models.errors import ModelError
 from harness.models.graph import Graph
 from reference_defenses._nets import as_input
@@ -87,6 +87,16 @@ class Training:
                         after_step(done)
         progress(what, steps, steps)
         net.eval()
+
+    def on_clean(
+        self, net: Graph, badnet: BadNetView, validation: Validation, *, rng: np.random.Generator, progress: Progress,
+        what: str, after_step: Callable[[int], None] | None = None,
+    ) -> None:  # fmt: skip
+        """Train a net that was read from `badnet` on the clean images under their labels, as `run` does."""
+        self.run(
+            net, labelled(validation.images, validation.labels), len(validation.labels), scale=badnet.scale, rng=rng,
+            progress=progress, what=what, after_step=after_step,
+        )  # fmt: skip
 
 
 def labelled(images: Images, labels: NDArray[np.int64]) -> Draw:

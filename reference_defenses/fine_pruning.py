@@ -8,8 +8,8 @@ from harness.models.contracts import BadNetView, Predictor, Progress, Validation
 from harness.models.repaired import RepairedNet
 from reference_defenses._nets import clean_accuracy, last_convolution, load_graph
 from reference_defenses._removal import check_drop
-from reference_defenses._training import Training, labelled
-from reference_defenses.pruning import prune, pruning_curve
+from reference_defenses._training import Training
+from reference_defenses.pruning import hold_at_zero, pruning_curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,20 +46,12 @@ class FinePruning:
         self, badnet: BadNetView, validation: Validation, *, rng: np.random.Generator, progress: Progress
     ) -> Predictor:
         """Prune and train the BadNet; `rng` shuffles the images."""
-        net, images, labels = load_graph(badnet), validation.images, validation.labels
+        net = load_graph(badnet)
         layer = self.layer or last_convolution(net)
         curve = pruning_curve(
             net, validation, layer=layer, accuracy_drop=self.accuracy_drop, scale=badnet.scale, progress=progress
         )
-        prune(net, layer, curve)
-        self._training().run(
-            net,
-            labelled(images, labels),
-            len(labels),
-            scale=badnet.scale,
-            rng=rng,
-            progress=progress,
-            what="fine-tuning",
-        )
+        hold_at_zero(net, layer, curve.removed, of=len(curve.order))
+        self._training().on_clean(net, badnet, validation, rng=rng, progress=progress, what="fine-tuning")
         after = clean_accuracy(net, validation, badnet.scale, progress)
         return RepairedNet(net, badnet, curve.findings(accuracy_after=after))

@@ -8,7 +8,7 @@ from harness.models.contracts import BadNetView, Predictor, Progress, Validation
 from harness.models.findings import Findings
 from harness.models.repaired import RepairedNet
 from reference_defenses._nets import clean_accuracy, load_graph
-from reference_defenses._training import Training, labelled
+from reference_defenses._training import Training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,16 +40,8 @@ class FineTuning:
         self, badnet: BadNetView, validation: Validation, *, rng: np.random.Generator, progress: Progress
     ) -> Predictor:
         """Train the BadNet; `rng` shuffles the images."""
-        net, images, labels = load_graph(badnet), validation.images, validation.labels
+        net = load_graph(badnet)
         before = clean_accuracy(net, validation, badnet.scale, progress)
-        self._training().run(
-            net,
-            labelled(images, labels),
-            len(labels),
-            scale=badnet.scale,
-            rng=rng,
-            progress=progress,
-            what="fine-tuning",
-        )
+        self._training().on_clean(net, badnet, validation, rng=rng, progress=progress, what="fine-tuning")
         after = clean_accuracy(net, validation, badnet.scale, progress)
         return RepairedNet(net, badnet, Findings(facts={"accuracy_before": before, "accuracy_after": after}))

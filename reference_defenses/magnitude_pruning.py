@@ -12,7 +12,7 @@ from harness.models.findings import Findings
 from harness.models.graph import Graph
 from harness.models.repaired import RepairedNet
 from reference_defenses._nets import clean_accuracy, load_graph
-from reference_defenses._training import Training, labelled
+from reference_defenses._training import Training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,19 +60,13 @@ class MagnitudePruning:
         self, badnet: BadNetView, validation: Validation, *, rng: np.random.Generator, progress: Progress
     ) -> Predictor:
         """Train and prune the BadNet; `rng` shuffles the images."""
-        net, images, labels = load_graph(badnet), validation.images, validation.labels
+        net = load_graph(badnet)
         before = clean_accuracy(net, validation, badnet.scale, progress)
         training = self._training()
-        training.run(
-            net,
-            labelled(images, labels),
-            len(labels),
-            scale=badnet.scale,
-            rng=rng,
-            progress=progress,
-            what="training and pruning",
-            after_step=self._pruner(net, training.steps(len(labels))),
-        )
+        training.on_clean(
+            net, badnet, validation, rng=rng, progress=progress, what="training and pruning",
+            after_step=self._pruner(net, training.steps(len(validation.labels))),
+        )  # fmt: skip
         after = clean_accuracy(net, validation, badnet.scale, progress)
         kernels = [layer.weight for layer in _layers(net)]
         facts = {

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.models.contracts import BadNetView, Predictor, Progress, Validation
@@ -44,7 +45,7 @@ class Pruning:
         curve = pruning_curve(
             net, validation, layer=layer, accuracy_drop=self.accuracy_drop, scale=badnet.scale, progress=progress
         )
-        prune(net, layer, curve)
+        hold_at_zero(net, layer, curve.removed, of=len(curve.order))
         return RepairedNet(net, badnet, curve.findings())
 
 
@@ -68,10 +69,10 @@ class KeptChannels(nn.Module):
         return without_channels(self.layer, self.keep)
 
 
-def prune(graph: Graph, layer: str, curve: Removal) -> None:
-    """Hold the channels that the curve's defense removes at zero, for inference and for training."""
-    keep = torch.ones(len(curve.order))
-    keep[torch.from_numpy(curve.removed)] = 0
+def hold_at_zero(graph: Graph, layer: str, channels: NDArray[np.int64], *, of: int) -> None:
+    """Hold some of a layer's output channels, `of` in all, at zero, for inference and for training."""
+    keep = torch.ones(of)
+    keep[torch.from_numpy(channels)] = 0
     graph.replace(layer, KeptChannels(graph.layers[layer], keep))
 
 

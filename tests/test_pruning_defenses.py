@@ -22,7 +22,7 @@ from reference_defenses.fine_tuning import FineTuning
 from reference_defenses.lab_pruning import LabPruning
 from reference_defenses.magnitude_pruning import MagnitudePruning
 from reference_defenses.pair import Pair
-from reference_defenses.pruning import Pruning, prune, pruning_curve
+from reference_defenses.pruning import Pruning, hold_at_zero, pruning_curve
 from tests.small_nets import (  # noqa: F401 - a fixture is found by its name
     CLASSES,
     face_of,
@@ -176,7 +176,7 @@ def test_the_curve_is_what_pruning_one_by_one_measures(badnet: BadNetView) -> No
     x = (torch.from_numpy(validation.images).float() / 255).permute(0, 3, 1, 2)
     for removed in (0, 1, 40, 75, 80):
         pruned = load_graph(badnet)
-        prune(pruned, "conv_4", curve._replace(stopped=removed))
+        hold_at_zero(pruned, "conv_4", curve.order[:removed], of=len(curve.order))
         with torch.inference_mode():
             right = (pruned(x).argmax(1).numpy() == validation.labels).mean()
         assert right == pytest.approx(curve.accuracies[removed], abs=1e-9)
