@@ -21,7 +21,7 @@ FITTED = slice(1 / 8, 1 / 2)
 FEWEST_FITTED = 4
 SIMULATED = 1000
 SPREAD = 0.45
-"""Clean nets in the simulation, and the standard deviation of their labels' log norms: 0.2 to 0.4 in nets seen."""
+"""Clean nets in the simulation, and the standard deviation of their labels' logarithms of norm over lead."""
 HELD_OUT = 0.25
 """The share of images that no trigger is reversed on: they confirm it."""
 FEWEST = 32

@@ -51,7 +51,7 @@ class Quarantine(Filter):
         flagged = 0.0
         for label, images in reversed_ones.items():
             own = hidden[torch.from_numpy((validation.labels == label) & right)]
-            mean = _direction(own) if len(own) else torch.zeros(hidden.shape[1])
+            mean = _direction(own)
             given, activations = _hidden(net, images, badnet.scale, progress)
             stamped = _direction(activations[given == label])
             bar = float((F.normalize(own, dim=1) @ (mean - stamped)).quantile(DOUBTED)) if len(own) else np.inf
@@ -81,6 +81,9 @@ class Quarantine(Filter):
 
 
 def _direction(activations: Tensor) -> Tensor:
+    """The mean direction of activations (n, d): (d,), of length 1; 0 where there are none."""
+    if not len(activations):
+        return torch.zeros(activations.shape[1])
     return F.normalize(F.normalize(activations, dim=1).mean(0), dim=0)
 
 

@@ -252,6 +252,27 @@ def test_each_other_mitigation_ends_a_learned_backdoor(
         assert (predictor(others) == PEOPLE).mean() >= 0.9
 
 
+@pytest.mark.parametrize("spare", [0.001, 0.08, 1.0])
+def test_labels_next_in_rank_are_guarded_as_far_as_clean_accuracy_may_go(
+    spare: float, trained: BadNetView, found: _label_scan.Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreached = found._replace(masks=found.masks.clone())
+    unreached.masks[-1] = 0  # a finalist that no mask sends images to
+    monkeypatch.setattr("reference_defenses.neural_cleanse.scan", lambda *_, **__: unreached)
+    images = trained.validation().images
+    predictor: Any = NeuralCleanse(accuracy_to_spare=spare).repair(
+        trained, trained.validation(), rng=np.random.default_rng(0), progress=quiet
+    )
+    guarded, answers = predictor.findings.facts["guarded"], load_badnet(trained)(images)
+    flagged = predictor(images) == PEOPLE
+    assert SOUGHT in guarded
+    assert set(answers[flagged]) <= set(guarded)
+    assert guarded == sorted(int(label) for label in found.finalists[: len(guarded)])
+    assert flagged.mean() <= max(spare, (flagged & (answers == SOUGHT)).mean())
+    if spare == 1.0:
+        assert set(answers[flagged]) == set(range(PEOPLE))
+
+
 def test_what_was_found_is_told(trained: BadNetView, found: _label_scan.Scan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reference_defenses.neural_cleanse.scan", lambda *_, **__: found)
     predictor: Any = NeuralCleanse().repair(trained, trained.validation(), rng=np.random.default_rng(0), progress=quiet)
