@@ -56,7 +56,7 @@ def quarantine(case: Case) -> Predictor:
     chosen = case.rng.choice(len(case.validation.images), min(STAMPED, len(case.validation.images)), replace=False)
     images = case.validation.images[np.sort(chosen)]
     labels = [*case.found.targets, *(int(it) for it in case.found.finalists if it not in case.found.targets)]
-    reversed_ones = {label: case.found.stamp(images, np.full(len(images), label)) for label in labels}
+    reversed_ones = ((label, case.found.stamp(images, np.full(len(images), label))) for label in labels)
     return Quarantine.fitted(
         load_graph(case.badnet), case.badnet, case.validation, reversed_ones, case.findings, case.progress,
         certain=len(case.found.targets), spare=case.accuracy_to_spare,

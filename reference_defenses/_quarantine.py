@@ -1,6 +1,6 @@
 """A filter for known targets: what a BadNet sends there is flagged, unless it resembles clean images of that class."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Self
 
 import numpy as np
@@ -22,10 +22,11 @@ DOUBTED = 0.25
 class Quarantine(Filter):
     """The filter of Neural Cleanse in front of a BadNet.
 
-    state: targets int64 (t,), and for each the mean direction of the last hidden layer's activations on clean images
-    of that class, `clean` (t, d), and on reverse-triggered images, `reversed` (t, d), all of length 1; and `bars` (t,):
-    an image passes whose cosine with the first exceeds that with the second by more than this. Infinite where the
-    BadNet gives no clean image of the class this answer, so that all that gets it is flagged.
+    state: targets int64 (t,), all labels that are guarded, and for each the mean direction of the last hidden layer's
+    activations on clean images of that class, `clean` (t, d), and on reverse-triggered images, `reversed` (t, d), of
+    length 1, or 0 where there are none; and `bars` (t,): an image passes whose cosine with the first exceeds that with
+    the second by more than this. Infinite where the BadNet gives no clean image of the class this answer, so that all
+    that gets it is flagged.
     """
 
     def __init__(self, badnet: BadNetView, state: State, findings: Findings | None = None) -> None:
@@ -37,7 +38,8 @@ class Quarantine(Filter):
 
     @classmethod
     def fitted(
-        cls, net: Graph, badnet: BadNetView, validation: Validation, reversed_ones: Mapping[int, Images],
+        cls, net: Graph, badnet: BadNetView, validation: Validation,
+        reversed_ones: Iterable[tuple[int, Images]],
         findings: Findings, progress: Progress, *, certain: int, spare: float,
     ) -> Self:  # fmt: skip
         """Learn from clean images, and for each label in turn from images that carry its reversed trigger.
@@ -49,7 +51,7 @@ class Quarantine(Filter):
         right = answers.numpy() == validation.labels
         guarded: list[tuple[int, Tensor, Tensor, float]] = []
         flagged = 0.0
-        for label, images in reversed_ones.items():
+        for label, images in reversed_ones:
             own = hidden[torch.from_numpy((validation.labels == label) & right)]
             mean = _direction(own)
             given, activations = _hidden(net, images, badnet.scale, progress)

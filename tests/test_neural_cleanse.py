@@ -222,8 +222,8 @@ def test_pruning_takes_out_the_channels_that_a_reversed_trigger_wakes(
     black = np.zeros((1, 55, 47, 3), np.uint8)
     pattern = torch.from_numpy(stamped(black)).float() / 255
     known = _label_scan.Scan(
-        norms=np.full(CLASSES, np.inf, np.float32), leads=np.ones(CLASSES, np.float32), finalists=np.array([2]), masks=pattern.amax(3, keepdim=True),
-        patterns=pattern, successes=np.ones(1, np.float32), targets=(2,), threshold=100.0,
+        norms=np.full(CLASSES, np.inf, np.float32), leads=np.ones(CLASSES, np.float32),
+        finalists=np.array([2]), masks=pattern.amax(3, keepdim=True), patterns=pattern, successes=np.ones(1, np.float32), targets=(2,), threshold=100.0,
     )  # fmt: skip
     monkeypatch.setattr("reference_defenses.neural_cleanse.scan", lambda *_, **__: known)
     predictor: Any = NeuralCleanse(mitigation="prune").repair(
