@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from harness.cli_defend import defend
-from harness.cli_leaderboard import leaderboard
+from harness.cli_leaderboard import leaderboard, site
 from harness.cli_options import (
     RESULTS,
     BatchSeconds,
@@ -38,6 +38,7 @@ app = typer.Typer(
 app.add_typer(tracks, name="track")
 app.command()(defend)
 app.command()(leaderboard)
+app.command()(site)
 
 
 @app.command()

@@ -55,7 +55,7 @@ def site(
 
     with console.progress() as desk:
         done = build(output, track or read_tracks(), results, runs, desk.report("site"))
-    console.out.print(f"{output / 'index.html'}: {done.pages:,} pages, {done.changed:,} files changed", markup=False)
+    console.out.print(f"{output / 'index.html'}: {done.pages:,} pages, {done.changed:,} files changed", markup=False, soft_wrap=True)
     _tell(done.problems)
 
 

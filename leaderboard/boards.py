@@ -1,11 +1,13 @@
 """The boards that one set of records gives: overall, by track, by BadNet, by trigger, each by any measure. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from harness.images import Report, silent
 from harness.score import HALVES, Policy, mean
 from leaderboard.contenders import DIVISIONS, Contender
 from leaderboard.marks import Key, Packed
@@ -44,6 +46,11 @@ class Board:
     measure: Measure
     rows: tuple[Row, ...]
 
+    @cached_property
+    def by_name(self) -> dict[str, Row]:
+        """Each submission's row."""
+        return {row.submission: row for row in self.rows}
+
     def division(self, name: str) -> tuple[Row, ...]:
         """The rows of a division."""
         return tuple(row for row in self.rows if row.division == name)
@@ -68,30 +75,31 @@ class Field:
         return found
 
 
-def boards(field: Field, wanted: Iterable[Wanted], policy: Policy = HALVES) -> dict[Wanted, Board]:
+def boards(
+    field: Field, wanted: Iterable[Wanted], policy: Policy = HALVES, report: Report = silent
+) -> dict[Wanted, Board]:  # fmt: skip
     """The boards that are wanted of one track, in that order; raises KeyError for a scope that is not in the track."""
     asked = list(dict.fromkeys(wanted))
-    made: dict[Wanted, Board] = {}
-    needed = [it.scope.badnet for it in asked]
     whole = [it for it in asked if it.scope.badnet is None]
-    parts: list[BadNetParts] = []
-    for badnet in field.key.clean if None in needed else dict.fromkeys(name for name in needed if name):
+    of_track = Tally()
+    made: dict[Wanted, Board] = {}
+
+    def finish(it: Wanted, tally: Tally) -> None:
+        report("boards", len(made), len(asked))
+        made[it] = Board(scope=it.scope, measure=it.measure, rows=_ranked(_results(field, it, tally), it.measure))
+
+    for badnet in field.key.clean if whole else dict.fromkeys(it.scope.badnet for it in asked):
+        assert badnet is not None
         found = badnet_figures(field.key, field.packed, badnet)
         for it in (it for it in asked if it.scope.badnet == badnet):
-            made[it] = _board(field, it, [_parts(found, it, badnet, [it.measure], policy)])
+            tally = Tally()
+            tally.add(badnet, found.of_trigger(it.scope.trigger) if it.scope.trigger else found, [it.measure], policy)
+            finish(it, tally)
         if whole:
-            parts.append(_parts(found, whole[0], badnet, [it.measure for it in whole], policy))
-    made |= {it: _board(field, it, parts) for it in whole}
+            of_track.add(badnet, found, [it.measure for it in whole], policy)
+    for it in whole:
+        finish(it, of_track)
     return {it: made[it] for it in asked}
-
-
-class BadNetParts(NamedTuple):
-    """One BadNet's share in a board: by measure name the figures (m, 1 + draws), and the measured U and P (m,)."""
-
-    badnet: str
-    figures: Mapping[str, Figures]
-    utility: Figures
-    protection: Figures
 
 
 def overall(fields: Sequence[Field], measure: Measure = score, policy: Policy = HALVES) -> Board:
@@ -100,9 +108,13 @@ def overall(fields: Sequence[Field], measure: Measure = score, policy: Policy = 
     Identities of tracks with equally many classes are drawn alike, those of others apart.
     """
     names = [name for name in _names(fields[0]) if all(name in _names(it) for it in fields[1:])]
-    results = [_results(field, Wanted(Scope(field.track), measure), _all_parts(field, measure, policy)) for field in fields]
-    places = [[_names(field).index(name) for name in names] for field in fields]
-    aligned = [_taken(it, where) for it, where in zip(results, places, strict=True)]
+    aligned = []
+    for field in fields:
+        tally = Tally()
+        for badnet in field.key.clean:
+            tally.add(badnet, badnet_figures(field.key, field.packed, badnet), [measure], policy)
+        places = [_names(field).index(name) for name in names]
+        aligned.append(_taken(_results(field, Wanted(Scope(field.track), measure), tally), places))
     joined = Results(
         contenders=[_joined([it.contenders[n] for it in aligned]) for n in range(len(names))],
         figures=mean([it.figures for it in aligned]),
@@ -112,6 +124,27 @@ def overall(fields: Sequence[Field], measure: Measure = score, policy: Policy = 
         protection=mean([it.protection for it in aligned]),
     )  # fmt: skip
     return Board(scope=Scope(OVERALL), measure=measure, rows=_ranked(joined, measure))
+
+
+class Tally:
+    """Adds BadNets up to what a board needs; of a thousand submissions' draws only the sums are kept."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Figures] = {}
+        """By measure: the sum over BadNets, (m, 1 + draws)."""
+        self.measured: dict[str, dict[str, Figures]] = {}
+        """By measure and BadNet: the measured figure, (m,)."""
+        self.utility: dict[str, Figures] = {}
+        self.protection: dict[str, Figures] = {}
+
+    def add(self, badnet: str, found: BadNetFigures, measures: Sequence[Measure], policy: Policy) -> None:
+        """One more BadNet."""
+        for it in dict.fromkeys(it for it in measures if it.of):
+            figures = it.figures(found, policy)
+            self.sums[it.name] = self.sums[it.name] + figures if it.name in self.sums else figures
+            self.measured.setdefault(it.name, {})[badnet] = figures[:, 0].copy()
+        self.utility[badnet] = found.measured_alone().utility()[:, 0]
+        self.protection[badnet] = found.measured_alone().protection(policy)[:, 0]
 
 
 def _names(field: Field) -> list[str]:
@@ -124,54 +157,26 @@ def _joined(same: Sequence[Contender]) -> Contender:
     return replace(same[0], badges=badges, seconds=sum(seconds) / len(seconds) if len(seconds) == len(same) else None)
 
 
-def _all_parts(field: Field, measure: Measure, policy: Policy) -> list[BadNetParts]:
-    it = Wanted(Scope(field.track), measure)
-    return [
-        _parts(badnet_figures(field.key, field.packed, badnet), it, badnet, [measure], policy)
-        for badnet in field.key.clean
-    ]
-
-
-def _parts(
-    found: BadNetFigures, wanted: Wanted, badnet: str, measures: Sequence[Measure], policy: Policy
-) -> BadNetParts:
-    if wanted.scope.trigger:
-        found = found.of_trigger(wanted.scope.trigger)
-    figures = {it.name: it.figures(found, policy) for it in measures if it.of}
-    first = replace(
-        found, measured=found.measured[:, :1], ca=found.ca[:, :1], ca0=found.ca0[:, :1],
-        triggers={name: type(it)(*(rate[:, :1] for rate in it)) for name, it in found.triggers.items()},
-    )  # fmt: skip
-    return BadNetParts(badnet, figures, first.utility()[:, 0], first.protection(policy)[:, 0])
-
-
-def _board(field: Field, wanted: Wanted, parts: Sequence[BadNetParts]) -> Board:
-    results = _results(field, wanted, parts)
-    return Board(scope=wanted.scope, measure=wanted.measure, rows=_ranked(results, wanted.measure))
-
-
-def _results(field: Field, wanted: Wanted, parts: Sequence[BadNetParts]) -> Results:
+def _results(field: Field, wanted: Wanted, tally: Tally) -> Results:
     scope, measure = wanted
     if measure.of is None:
-        by_badnet = {it.badnet: _speeds(field, it.badnet) for it in parts}
+        by_badnet = {badnet: _speeds(field, badnet) for badnet in tally.utility}
         figures = mean(list(by_badnet.values()))[:, None]
     else:
-        figures = mean([it.figures[measure.name] for it in parts])
-        by_badnet = {it.badnet: it.figures[measure.name][:, 0] for it in parts}
+        by_badnet = tally.measured[measure.name]
+        figures = tally.sums[measure.name] / len(by_badnet)
+    triggers = [
+        (badnet, name) for badnet in by_badnet for name in field.key.poisoned[badnet] if scope.trigger in (None, name)
+    ]
     return Results(
         contenders=field.contenders,
         figures=figures,
         by_badnet=by_badnet,
-        utility=mean([it.utility for it in parts]),
-        protection=mean([it.protection for it in parts]),
-        right=[field.key.unpack(field.packed, it.badnet)[0] for it in parts],
-        flagged=[field.key.unpack(field.packed, *it)[0] for it in _triggers(field, scope, parts)],
+        utility=mean(list(tally.utility.values())),
+        protection=mean(list(tally.protection.values())),
+        right=[field.key.unpack(field.packed, badnet)[0] for badnet in by_badnet],
+        flagged=[field.key.unpack(field.packed, *it)[0] for it in triggers],
     )
-
-
-def _triggers(field: Field, scope: Scope, parts: Sequence[BadNetParts]) -> Iterator[tuple[str, str]]:
-    for it in parts:
-        yield from ((it.badnet, name) for name in field.key.poisoned[it.badnet] if scope.trigger in (None, name))
 
 
 def _speeds(field: Field, badnet: str) -> Figures:

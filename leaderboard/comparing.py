@@ -5,13 +5,15 @@ Sources: simultaneous rank intervals from differences, Mogstad, Romano, Shaikh a
 Psychometrika 12 (1947) 153-157, in its exact form.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from math import exp, lgamma, log
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.models.exact_tests import heads_by_chance
 from leaderboard.measures import Figures
 
 CONFIDENCE = 0.95
@@ -19,6 +21,7 @@ SAME = 1e-9
 """Figures no further apart are the same: what sums differ by in their last bits."""
 _ROWS = 64
 """Submissions compared with one other at a time: their draws stay in the processor's cache."""
+_MOST_THREADS = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,8 +65,15 @@ def rank_intervals(found: Differences, *, higher_is_better: bool) -> tuple[NDArr
 @lru_cache
 def mcnemar(only_first: int, only_second: int) -> float:
     """The two-sided chance, 0..1, of so uneven a split of the images on which two submissions differ, were they alike."""
-    differing = only_first + only_second
-    return min(1.0, 2 * heads_by_chance(max(only_first, only_second), differing))
+    differing, more = only_first + only_second, max(only_first, only_second)
+    log_ways = lgamma(differing + 1) - lgamma(more + 1) - lgamma(differing - more + 1)
+    term = together = exp(log_ways - differing * log(2))
+    for k in range(more, differing):
+        term *= (differing - k) / (k + 1)
+        together += term
+        if term < together * 1e-17:
+            break
+    return min(1.0, 2 * together)
 
 
 def _spread(draws: Figures) -> Figures:
@@ -80,13 +90,20 @@ def _greatest(away: NDArray[np.float32], spread: Figures, confidence: float) -> 
     """The quantile over draws of the greatest studentised deviation of any pair; 0 where nothing varies."""
     with np.errstate(divide="ignore"):
         scale = np.where(spread > 0, 1 / spread, 0.0).astype(np.float32)
-    greatest = np.zeros(away.shape[1], np.float32)
-    between = np.empty((_ROWS, away.shape[1]), np.float32)
-    for i in range(1, len(away)):
-        for start in range(0, i, _ROWS):
-            part = between[: min(_ROWS, i - start)]
-            np.subtract(away[start : start + len(part)], away[i], out=part)
-            np.abs(part, out=part)
-            part *= scale[start : start + len(part), i, None]
-            np.maximum(greatest, part.max(axis=0), out=greatest)
+
+    def of_some(which: range) -> NDArray[np.float32]:
+        greatest = np.zeros(away.shape[1], np.float32)
+        between = np.empty((_ROWS, away.shape[1]), np.float32)
+        for i in which:
+            for start in range(0, i, _ROWS):
+                part = between[: min(_ROWS, i - start)]
+                np.subtract(away[start : start + len(part)], away[i], out=part)
+                np.abs(part, out=part)
+                part *= scale[start : start + len(part), i, None]
+                np.maximum(greatest, part.max(axis=0), out=greatest)
+        return greatest
+
+    cores = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+    with ThreadPoolExecutor(cores) as pool:
+        greatest = np.max(list(pool.map(of_some, (range(start, len(away), cores) for start in range(cores)))), axis=0)
     return float(np.quantile(greatest, confidence))

@@ -36,6 +36,13 @@ class BadNetFigures:
         """The same as if it had this trigger alone."""
         return replace(self, triggers={trigger: self.triggers[trigger]})
 
+    def measured_alone(self) -> "BadNetFigures":
+        """The same without the draws."""
+        return BadNetFigures(
+            measured=self.measured[:, :1], ca=self.ca[:, :1], ca0=self.ca0[:, :1],
+            triggers={name: TriggerFigures(*(rate[:, :1] for rate in it)) for name, it in self.triggers.items()},
+        )  # fmt: skip
+
     def over_triggers(self, of: Callable[[TriggerFigures], Figures]) -> Figures:
         """The mean over triggers."""
         return mean([of(trigger) for trigger in self.triggers.values()])

@@ -52,7 +52,8 @@ def read_field(results: Path, track_name: str, report: Report = silent) -> Read:
             report("reading records", number, len(paths))
         try:
             data = read_plain(path, MAX_RECORD)
-            of = kept.digest_of(data, digest_file(answers_path(path)), track.digest, null=path.stem in null)
+            answers = digest_file(answers_path(path))
+            of = kept.digest_of(data, answers, track.digest, null=path.stem in null)
             now[of] = before.get(of) or _read(path, data, track, key, null=path.stem in null)
         except UserError as error:
             problems.append(harmless(str(error)))

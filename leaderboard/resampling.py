@@ -47,10 +47,11 @@ def _weighed(
     kinds, submissions, images = rows.shape
     alone = np.concatenate([rows.reshape(-1, images), np.ones((1, images), np.bool_)])
     # Many rows are alike: every submission has the same baseline, and most flag nothing.
-    distinct, whose = np.unique(np.packbits(alone, axis=1), axis=0, return_inverse=True)
-    bits = np.unpackbits(distinct, axis=1, count=images).view(np.bool_)
+    distinct: dict[bytes, int] = {}
+    whose = [distinct.setdefault(row.tobytes(), len(distinct)) for row in np.packbits(alone, axis=1)]
+    first = np.unique(whose, return_index=True)[1]
     stream = stream_seed(seed, badnet, trigger or "")
-    sums = _sums(bits, identities, key.classes, draws, seed, stream)[whose.ravel()]
+    sums = _sums(alone[first], identities, key.classes, draws, seed, stream)[whose]
     return [*sums[:-1].reshape(kinds, submissions, -1), sums[-1:]]
 
 
@@ -79,4 +80,6 @@ def _image_sums(bits: Bits, draws: int, stream: int) -> Iterator[Figures]:
 
 def _share(count: Figures, total: Figures, measured: Bits) -> Figures:
     """count / total, and a harmless 1 in draws that have no score."""
+    if measured.all():
+        return count / total
     return np.where(measured, count, 1.0) / np.where(measured, total, 1.0)

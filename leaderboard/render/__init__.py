@@ -81,3 +81,8 @@ def chance(p: float | None) -> str:
     if p is None:
         return NOT_MEASURED
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def badge_words(badge: str) -> str:
+    """A badge, harmless and short."""
+    return harmless(badge, 60)
