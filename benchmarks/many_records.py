@@ -33,7 +33,8 @@ def write_track(folder: Path) -> Track:
     (folder / "track.toml").write_text("\n".join(lines))
     poisoned = {it: f"data/{it}" for it in TRIGGERS}
     badnets = {
-        it: {"model": f"{it}.h5", "validation": "data/validation", "test": "data/test", "poisoned": poisoned} for it in BADNETS
+        it: {"model": f"{it}.h5", "validation": "data/validation", "test": "data/test", "poisoned": poisoned}
+        for it in BADNETS
     }
     files = [*folder.glob("*.h5"), *folder.glob("data/*/*.npy")]
     digests = {path.relative_to(folder).as_posix(): digest_file(path) for path in files}
@@ -43,12 +44,15 @@ def write_track(folder: Path) -> Track:
 
 def write_records(folder: Path, track: Track, count: int) -> None:
     """Records of submissions from useless to perfect, each with answers of its own."""
-    unrepaired = {it: _sitting(badnet, 0.98, 0.0, 0.99, np.random.default_rng(0)) for it, badnet in track.badnets.items()}
+    unrepaired = {
+        it: _sitting(badnet, 0.98, 0.0, 0.99, np.random.default_rng(0)) for it, badnet in track.badnets.items()
+    }
     first: dict[str, object] = {}
     for number in range(count):
         rng, skill = np.random.default_rng(number), number / count
         sittings = {
-            it: _sitting(badnet, 0.7 + 0.28 * skill, skill, (1 - skill) / 2, rng) for it, badnet in track.badnets.items()
+            it: _sitting(badnet, 0.7 + 0.28 * skill, skill, (1 - skill) / 2, rng)
+            for it, badnet in track.badnets.items()
         }
         name = f"team-{number:04d}"
         answers = save_arrays(folder / f"{name}.answers.npz", answer_arrays(sittings, unrepaired))
@@ -76,7 +80,9 @@ def _record(track: Track, sittings: dict[str, Sitting], unrepaired: dict[str, Si
 def _sitting(badnet: BadNet, right: float, flags: float, wins: float, rng: np.random.Generator) -> Sitting:
     labels = badnet.test.labels
     clean = np.where(rng.random(len(labels)) < right, labels, (labels + 1) % CLASSES)
-    poisoned = {it: _poisoned(some.images.labels, some.target, flags, wins, rng) for it, some in badnet.poisoned.items()}
+    poisoned = {
+        it: _poisoned(some.images.labels, some.target, flags, wins, rng) for it, some in badnet.poisoned.items()
+    }
     return Sitting(
         clean=clean.astype(np.int32), poisoned=poisoned, batch_seconds=np.array([0.5, 0.4]),
         batch_images=np.array([512, 488]), load_seconds=1.0, start_seconds=1.0,

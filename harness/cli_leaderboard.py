@@ -20,9 +20,7 @@ def leaderboard(
     trigger: Annotated[str | None, typer.Option("--trigger", help="Of that BadNet: rank on it alone.")] = None,
     measure: Annotated[str, typer.Option("--by", help="score, der, asr, dr, ca or speed.")] = "score",
     results: Results = RESULTS,
-    format_name: Annotated[
-        str, typer.Option("--format", help="terminal, markdown, csv, json or latex.")
-    ] = "terminal",
+    format_name: Annotated[str, typer.Option("--format", help="terminal, markdown, csv, json or latex.")] = "terminal",
     output: Annotated[Path | None, typer.Option("--out", help="Write to this file.")] = None,
 ) -> None:
     """Rank the records of a track, with what is sure about it."""
@@ -55,7 +53,9 @@ def site(
 
     with console.progress() as desk:
         done = build(output, track or read_tracks(), results, runs, desk.report("site"))
-    console.out.print(f"{output / 'index.html'}: {done.pages:,} pages, {done.changed:,} files changed", markup=False, soft_wrap=True)
+    console.out.print(
+        f"{output / 'index.html'}: {done.pages:,} pages, {done.changed:,} files changed", markup=False, soft_wrap=True
+    )
     _tell(done.problems)
 
 

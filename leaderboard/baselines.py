@@ -14,6 +14,7 @@ from harness.record import BadNetRecord, Rates, Record
 from harness.sitting import write_whole
 from harness.submission import Submission
 from harness.wording import harmless
+from leaderboard.asked import RESULTS
 from leaderboard.baseline_notes import (
     ROOT,
     SUBMISSIONS,
@@ -24,7 +25,6 @@ from leaderboard.baseline_notes import (
     hyper_parameters,
     read_notes,
 )
-from leaderboard.asked import RESULTS
 from leaderboard.contenders import NULL, contender
 from leaderboard.reading import read_records
 from leaderboard.render.markdown import escape

@@ -53,7 +53,9 @@ def save(folder: Path, kept: Kept) -> None:
         return
     contenders = np.frombuffer("\n".join(lines).encode(), np.uint8)
     try:
-        save_arrays(folder / FILE, {"contenders": contenders, "packed": np.concatenate([it for _, it in kept.values()])})
+        save_arrays(
+            folder / FILE, {"contenders": contenders, "packed": np.concatenate([it for _, it in kept.values()])}
+        )
     except HarnessError:
         return
 

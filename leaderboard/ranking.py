@@ -4,6 +4,7 @@ Points come from each submission's answers, never from the figures that its reco
 paired bootstrap over identities, ranks are what simultaneous intervals on all differences leave open.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -113,7 +114,7 @@ def _leads(results: Results, measure: Measure, ranked: list[int], found: Differe
     sign = 1 if measure.higher_is_better else -1
     ca_p, dr_p = (_neighbours([bits[ranked] for bits in sets]) for sets in (results.right, results.flagged))
     leads = {}
-    for n, (i, following) in enumerate(zip(ranked, ranked[1:], strict=False)):
+    for n, (i, following) in enumerate(itertools.pairwise(ranked)):
         value = sign * float(results.figures[i, 0] - results.figures[following, 0])
         reach = None if found is None else float(found.reach[n, n + 1])
         leads[i] = Lead(

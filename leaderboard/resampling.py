@@ -17,9 +17,7 @@ EXACT_FLOAT32 = 1 << 24
 """Sums of whole numbers below this are exact in float32, in any order, and twice as fast as in float64."""
 
 
-def badnet_figures(
-    key: Key, packed: Packed, badnet: str, *, draws: int = DRAWS, seed: int = SEED
-) -> BadNetFigures:
+def badnet_figures(key: Key, packed: Packed, badnet: str, *, draws: int = DRAWS, seed: int = SEED) -> BadNetFigures:
     """The rates of m submissions on one BadNet: float64 (m, 1 + draws) each.
 
     packed: uint8 (m, key.packed_bytes). A draw that has no image of some set, or whose CA0 or an ASR0 is 0, has no score.
@@ -38,9 +36,7 @@ def badnet_figures(
     )
 
 
-def _weighed(
-    key: Key, packed: Packed, badnet: str, trigger: str | None, draws: int, seed: int
-) -> list[Figures]:
+def _weighed(key: Key, packed: Packed, badnet: str, trigger: str | None, draws: int, seed: int) -> list[Figures]:
     """Each row's sums in every draw (m, 1 + draws), and then the number of images drawn (1, 1 + draws)."""
     identities = key.identities(badnet, trigger)
     rows = key.unpack(packed, badnet, trigger)
@@ -63,9 +59,11 @@ def _sums(bits: Bits, identities: NDArray[np.int64], classes: int, draws: int, s
         order = np.argsort(identities[known], kind="stable")
         present, starts = np.unique(identities[known][order], return_index=True)
         counts = np.add.reduceat(bits[:, known][:, order], starts, axis=1, dtype=np.int64)
-        kind = np.float32 if counts.max(initial=0) * classes < EXACT_FLOAT32 else np.float64
-        weights = draw_weights(classes, draws, seed)[:, present].astype(kind)
-        sums[:, 1:] += counts.astype(kind) @ weights.T
+        exact = counts.max(initial=0) * classes < EXACT_FLOAT32
+        kind: type[np.float32 | np.float64] = np.float32 if exact else np.float64
+        weights = draw_weights(classes, draws, seed)[:, present]
+        products: Figures = (counts.astype(kind) @ weights.T.astype(kind)).astype(np.float64)
+        sums[:, 1:] += products
     if not known.all():
         sums[:, 1:] += np.concatenate(list(_image_sums(bits[:, ~known], draws, stream)), axis=1)
     return sums

@@ -28,12 +28,14 @@ def contender(name: str, **changes: object) -> Contender:
     """A submission that nothing is special about."""
     usual = {
         "authors": ("A",), "description": "d", "kind": "model", "badges": ("model",), "seconds": 1.0,
-        "images_per_second": {badnet: 100.0 for badnet in BADNETS},
+        "images_per_second": dict.fromkeys(BADNETS, 100.0),
     }  # fmt: skip
     return Contender(name=name, **(usual | changes))  # type: ignore[arg-type]
 
 
-def key(*, each: int = 6, unknown: int = 0, classes: int = CLASSES, badnets: Mapping[str, Sequence[str]] = BADNETS) -> Key:
+def key(
+    *, each: int = 6, unknown: int = 0, classes: int = CLASSES, badnets: Mapping[str, Sequence[str]] = BADNETS
+) -> Key:
     """`each` images of each class in each set, and `unknown` more poisoned ones whose class nobody knows."""
     labels = np.repeat(np.arange(classes), each)
     poisoned = np.concatenate([labels, np.full(unknown, -1)])
@@ -44,7 +46,9 @@ def key(*, each: int = 6, unknown: int = 0, classes: int = CLASSES, badnets: Map
     )
 
 
-def answers(key: Key, skill: Skill, rng: np.random.Generator, spread: float = 0.0) -> dict[tuple[str, str | None], Answers]:
+def answers(
+    key: Key, skill: Skill, rng: np.random.Generator, spread: float = 0.0
+) -> dict[tuple[str, str | None], Answers]:
     """What one of that skill says, beside a BadNet that is nearly always right and nearly always fooled.
 
     spread: how much the chances differ from class to class.
@@ -54,7 +58,9 @@ def answers(key: Key, skill: Skill, rng: np.random.Generator, spread: float = 0.
     for badnet, sets in key.poisoned.items():
         labels = key.clean[badnet].labels
         own = _clean(labels, skill.right + shift[labels], key.classes, rng)
-        given[badnet, None] = Answers(own, _clean(labels, np.full(len(labels), 0.97), key.classes, np.random.default_rng(1)))
+        given[badnet, None] = Answers(
+            own, _clean(labels, np.full(len(labels), 0.97), key.classes, np.random.default_rng(1))
+        )
         for trigger, it in sets.items():
             baseline = np.where(np.random.default_rng(2).random(len(it.labels)) < 0.99, it.target, 0)
             own = _poisoned(it, skill, shift, key.classes, rng)
@@ -64,7 +70,9 @@ def answers(key: Key, skill: Skill, rng: np.random.Generator, spread: float = 0.
 
 def field(key: Key, skills: Mapping[str, Skill], *, seed: int = 0, **changes: Mapping[str, object]) -> Field:
     """Submissions by name; changes: what is special about some."""
-    packed = [key.pack(answers(key, skill, np.random.default_rng([seed, n]))) for n, skill in enumerate(skills.values())]
+    packed = [
+        key.pack(answers(key, skill, np.random.default_rng([seed, n]))) for n, skill in enumerate(skills.values())
+    ]
     names = [contender(name, **changes.get(name.replace("-", "_"), {})) for name in skills]
     return Field(track="made", key=key, contenders=names, packed=np.stack(packed))
 

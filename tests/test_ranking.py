@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.bootstrap import PoisonedAnswers, identity_counts, interval, score_draws
-from harness.score import HALVES
+from harness.score import HALVES, mean
 from leaderboard.boards import Field, Scope, Wanted, boards, overall
 from leaderboard.comparing import differences, mcnemar, rank_intervals
 from leaderboard.contenders import LIVE_DEFENSE, REPAIRED_MODEL
@@ -40,7 +40,7 @@ def reference(key: Key, skill: Skill, seed: int) -> np.ndarray:
 def test_points_and_draws_are_those_of_the_record(unknown: int) -> None:
     one = key(unknown=unknown)
     packed = np.stack([one.pack(answers(one, GOOD, np.random.default_rng(seed))) for seed in (1, 2)])
-    figures = sum(score.figures(badnet_figures(one, packed, name), HALVES) for name in BADNETS) / len(BADNETS)
+    figures = mean([score.figures(badnet_figures(one, packed, name), HALVES) for name in BADNETS])
     for row, seed in zip(figures, (1, 2), strict=True):
         np.testing.assert_array_equal(row[1:], reference(one, GOOD, seed))
 
@@ -108,7 +108,10 @@ def test_who_is_nearly_as_good_may_have_either_rank() -> None:
 @pytest.mark.parametrize("badge", ["oracle", "unverified", "unconfined", "null baseline", "failed"])
 def test_what_is_not_ranked_is_shown_in_its_place_and_takes_no_rank(badge: str) -> None:
     made = board(field(key(each=20), {"fair": FAIR, "best": GOOD}, best={"badges": ("model", badge)}))
-    assert [(row.submission, row.rank, badge in row.badges) for row in made.rows] == [("best", None, True), ("fair", 1, False)]
+    assert [(row.submission, row.rank, badge in row.badges) for row in made.rows] == [
+        ("best", None, True),
+        ("fair", 1, False),
+    ]
     assert made.rows[0].lead is None
     assert made.rows[1].rank_worst == 1
 
@@ -177,7 +180,12 @@ def test_boards_by_badnet_and_trigger_are_over_these_alone() -> None:
 
 def test_the_board_over_all_tracks_is_of_those_that_are_in_all() -> None:
     first = field(key(each=20), {"good": GOOD, "poor": POOR, "only": GOOD})
-    second = Field(track="second", key=key(each=9), contenders=first.contenders[:2], packed=field(key(each=9), {"a": POOR, "b": POOR}).packed)
+    second = Field(
+        track="second",
+        key=key(each=9),
+        contenders=first.contenders[:2],
+        packed=field(key(each=9), {"a": POOR, "b": POOR}).packed,
+    )
     made = overall([first, second])
     assert made.scope == Scope("overall")
     assert [row.submission for row in made.rows] == ["good", "poor"]
@@ -201,7 +209,9 @@ def naive_differences(figures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def test_differences_are_those_of_a_plain_loop() -> None:
     rng = np.random.default_rng(3)
-    figures = rng.normal(size=(70, 1)) * 5 + rng.normal(size=(70, 401)) * rng.uniform(0.1, 3, (70, 1)) + rng.normal(size=401)
+    figures = (
+        rng.normal(size=(70, 1)) * 5 + rng.normal(size=(70, 401)) * rng.uniform(0.1, 3, (70, 1)) + rng.normal(size=401)
+    )
     found = differences(figures)
     value, reach = naive_differences(figures)
     np.testing.assert_allclose(found.value, value, rtol=1e-12)

@@ -9,8 +9,9 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 
-from harness.record import Record, schema
+from harness.record import Record, parse_record, schema
 from harness.rescore import differences
+from leaderboard import kept
 from leaderboard.asked import Answer, Request, answer, render
 from leaderboard.contenders import contender
 from tests.conftest import ROOT
@@ -132,13 +133,15 @@ def test_answers_that_are_not_the_records_own_cost_the_record(
 def test_what_was_read_before_is_not_read_again(
     results: Path, tiny_track_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from leaderboard import reading
-
     shutil.copytree(results / "tiny", tmp_path / "tiny")
     shutil.rmtree(tmp_path / "tiny" / ".unfinished", ignore_errors=True)
     parsed: list[str] = []
-    parse = reading.parse_record
-    monkeypatch.setattr(reading, "parse_record", lambda path, data: parsed.append(path.stem) or parse(path, data))
+
+    def parse(path: Path, data: bytes) -> Record:
+        parsed.append(path.stem)
+        return parse_record(path, data)
+
+    monkeypatch.setattr("leaderboard.reading.parse_record", parse)
     first = asked(tmp_path, tiny_track_folder)
     assert sorted(parsed) == ["all-flags", "broken", "nothing", "oracle"]
     parsed.clear()
@@ -148,9 +151,9 @@ def test_what_was_read_before_is_not_read_again(
     path.write_text(path.read_text() + " ")
     assert asked(tmp_path, tiny_track_folder) == first
     assert parsed == ["nothing"]
-    kept = tmp_path / "tiny" / reading.kept.FILE
-    for damage in (b"", b"PK", kept.read_bytes()[:-40]):
-        kept.write_bytes(damage)
+    file = tmp_path / "tiny" / kept.FILE
+    for damage in (b"", b"PK", file.read_bytes()[:-40]):
+        file.write_bytes(damage)
         assert asked(tmp_path, tiny_track_folder) == first
 
 

@@ -18,7 +18,9 @@ from tests.conftest import ROOT
 from tests.fuzz.documents import write_results, write_track
 
 Run = Callable[..., CompletedProcess[str]]
-HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)> {{ 7*7 }} =1+1 \x1b[31m \u202e [x](javascript:alert(1))'
+HOSTILE = (
+    '<script>alert(1)</script>"><img src=x onerror=alert(1)> {{ 7*7 }} =1+1 \x1b[31m \u202e [x](javascript:alert(1))'
+)
 
 
 class Page(HTMLParser):
@@ -77,7 +79,12 @@ def test_every_link_and_picture_is_there_and_nothing_is_from_elsewhere(place: Pa
     pages = sorted(site.rglob("*.html"))
     names = {str(path.relative_to(site)) for path in pages}
     assert {"index.html", "submissions/tiny.mine.html", "badnets/tiny.first.html", "badnets/tiny.twin.html"} <= names
-    assert {"boards/tiny.html", "boards/tiny.first.html", "boards/tiny.by-der.html", "boards/tiny.by-speed.html"} <= names
+    assert {
+        "boards/tiny.html",
+        "boards/tiny.first.html",
+        "boards/tiny.by-der.html",
+        "boards/tiny.by-speed.html",
+    } <= names
     for path in pages:
         targets = list(Page(path).targets())
         assert len(targets) > 5
@@ -126,7 +133,11 @@ def test_a_strangers_words_are_only_words(place: Path) -> None:
     edit(
         place / "results/tiny/mine.json",
         submission={"authors": [HOSTILE], "description": HOSTILE, "marks": [HOSTILE]},
-        first={"failure": {"stage": HOSTILE, "reason": HOSTILE}, "notes": [HOSTILE], "found": {"words": "<img src=x onerror=alert(1)>"}},
+        first={
+            "failure": {"stage": HOSTILE, "reason": HOSTILE},
+            "notes": [HOSTILE],
+            "found": {"words": "<img src=x onerror=alert(1)>"},
+        },
     )
     site = built(place)
     plain = {path.relative_to(site): Page(path).tags for path in site.rglob("*.html")}
@@ -147,7 +158,9 @@ def test_no_control_character_reaches_a_page(place: Path) -> None:
         assert not {"\x1b", "\u202e"} & set(path.read_text()), path
 
 
-@pytest.mark.parametrize("stated", ["results/tiny/mine.json", "runs/tiny/other/first/secret.png", "runs/tiny/mine/first/text.png"])
+@pytest.mark.parametrize(
+    "stated", ["results/tiny/mine.json", "runs/tiny/other/first/secret.png", "runs/tiny/mine/first/text.png"]
+)
 def test_only_pictures_of_the_submissions_own_runs_are_shown(place: Path, stated: str) -> None:
     (place / "runs/tiny/other/first").mkdir(parents=True)
     Image.new("RGB", (3, 3)).save(place / "runs/tiny/other/first/secret.png")
@@ -159,7 +172,9 @@ def test_only_pictures_of_the_submissions_own_runs_are_shown(place: Path, stated
 
 def test_the_picture_of_a_run_is_shown(place: Path) -> None:
     site = built(place)
-    assert (site / "pictures/tiny.mine.first.curve.png").read_bytes() == (place / "runs/tiny/mine/first/curve.png").read_bytes()
+    assert (site / "pictures/tiny.mine.first.curve.png").read_bytes() == (
+        place / "runs/tiny/mine/first/curve.png"
+    ).read_bytes()
     assert "../pictures/tiny.mine.first.curve.png" in list(Page(site / "submissions/tiny.mine.html").targets())
 
 
@@ -176,7 +191,9 @@ def test_the_command_says_what_it_wrote_and_names_a_broken_record(badnet: Run, p
 
 
 def test_the_libraries_are_those_that_their_list_names() -> None:
-    listed = re.findall(r"^\| (\S+\.js) \|.*\| ([0-9a-f]{64}) \|$", (HERE / "vendor/README.md").read_text(), re.MULTILINE)
+    listed = re.findall(
+        r"^\| (\S+\.js) \|.*\| ([0-9a-f]{64}) \|$", (HERE / "vendor/README.md").read_text(), re.MULTILINE
+    )
     assert {name for name, _ in listed} == {path.name for path in (HERE / "vendor").glob("*.js")}
     for name, digest in listed:
         assert digest_file(HERE / "vendor" / name) == digest

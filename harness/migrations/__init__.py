@@ -23,7 +23,7 @@ def newest_form(data: bytes, newest: int) -> bytes:
         version = record["schema_version"]
     except (ValueError, RecursionError, TypeError, KeyError):
         return data
-    if type(version) is not int or not 1 <= version:
+    if type(version) is not int or not version >= 1:
         return data
     if version > newest:
         raise TooNew(f"{version:,}")

@@ -39,7 +39,16 @@ def headings(measure: Measure) -> tuple[str, ...]:
     return ("rank", "submission", first, "95 % interval", "lead", "weakest BadNet", "U", "P", "CA p", "DR p", "badges")
 
 
-NUMERIC = ("rank", "95 % interval", "lead", "U", "P", "CA p", "DR p", *(("score", "S", "DER", "ASR", "DR", "CA", "images/s")))
+NUMERIC = (
+    "rank",
+    "95 % interval",
+    "lead",
+    "U",
+    "P",
+    "CA p",
+    "DR p",
+    *(("score", "S", "DER", "ASR", "DR", "CA", "images/s")),
+)
 """Headings of columns that stand to the right."""
 
 
@@ -62,14 +71,14 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def rank_in_words(row: Row) -> str:
-    """"2 (1-3)", "1" where nothing else is open, – where it is not ranked."""
+    """ "2 (1-3)", "1" where nothing else is open, – where it is not ranked."""
     if row.rank is None:
         return NOT_MEASURED
     return str(row.rank) if row.rank_best == row.rank_worst else f"{row.rank} ({row.rank_best}-{row.rank_worst})"
 
 
 def lead_in_words(lead: Lead) -> str:
-    """"+3.1 ±1.2"; ≈ before a lead that may be chance."""
+    """ "+3.1 ±1.2"; ≈ before a lead that may be chance."""
     if lead.low is None or lead.high is None:
         return f"+{lead.value:.1f}"
     sure = "" if lead.low > 0 else "≈ "

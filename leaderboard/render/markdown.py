@@ -7,6 +7,7 @@ from tabulate import tabulate
 
 from leaderboard.boards import Board
 from leaderboard.render import MEANINGS, NUMERIC, cells, draws_in_words, headings, sections
+from leaderboard.verdict import verdict
 
 
 def render(boards: Sequence[Board]) -> str:
@@ -21,7 +22,7 @@ def render(boards: Sequence[Board]) -> str:
             disable_numparse=True,
             colalign=["right" if name in NUMERIC else "left" for name in names],
         )
-        parts.append(f"## {escape(title)}\n\n{table}\n")
+        parts.append(f"## {escape(title)}\n\n{escape(verdict(rows, measure))}\n\n{table}\n")
     notes = "\n".join(f"- {escape(line)}" for line in (*MEANINGS, draws_in_words()))
     return "\n".join([*parts, notes, ""])
 

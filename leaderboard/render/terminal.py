@@ -11,6 +11,7 @@ from rich.table import Table
 from harness.console import out
 from leaderboard.boards import Board
 from leaderboard.render import MEANINGS, NUMERIC, cells, draws_in_words, headings, sections
+from leaderboard.verdict import verdict
 
 NARROW = 130
 """Columns of a terminal below which U, P and the tests are left out: the other formats have them."""
@@ -34,6 +35,7 @@ def render(boards: Sequence[Board]) -> str:
             words = cells(row)
             table.add_row(*(escape(words[n]) for n in shown), style="dim" if row.rank is None else None)
         page.print(table)
+        page.print(verdict(rows, measure) + "\n", style="bold", markup=False)
     for line in (*MEANINGS, draws_in_words()):
         page.print(line, style="dim", markup=False)
     assert isinstance(page.file, io.StringIO)

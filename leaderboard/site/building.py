@@ -132,7 +132,9 @@ def _environment() -> Environment:
     return environment
 
 
-def _rendered(environment: Environment, name: str, up: str, shared: Mapping[str, Any], page: Mapping[str, Any]) -> bytes:
+def _rendered(
+    environment: Environment, name: str, up: str, shared: Mapping[str, Any], page: Mapping[str, Any]
+) -> bytes:
     return environment.get_template(name).render(up=up, **shared, **page).encode()
 
 
@@ -149,7 +151,9 @@ def _listed(output: Path) -> set[str]:
         return set()
     try:
         listed = json.loads((output / LISTING).read_text())
-        found = {it for it in listed if isinstance(it, str) and (output / it).resolve().is_relative_to(output.resolve())}
+        found = {
+            it for it in listed if isinstance(it, str) and (output / it).resolve().is_relative_to(output.resolve())
+        }
     except FileNotFoundError:
         if any(output.iterdir()):
             raise UserError(f"--out {output}: holds other things than a site; name another folder") from None

@@ -9,7 +9,9 @@ from leaderboard.boards import Board, Field, Scope, Wanted
 def heat_map(field: Field, made: Mapping[Wanted, Board]) -> dict[str, Any]:
     """The BadNets, and for each submission of the track's board its S on each; `share` is where 0..100 of colour begins."""
     names = list(field.key.clean)
-    by_badnet = {name: {row.submission: row.value for row in made[Wanted(Scope(field.track, name))].rows} for name in names}
+    by_badnet = {
+        name: {row.submission: row.value for row in made[Wanted(Scope(field.track, name))].rows} for name in names
+    }
     rows = made[Wanted(Scope(field.track))].rows
     return {
         "badnets": names,

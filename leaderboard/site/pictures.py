@@ -56,7 +56,8 @@ def of_runs(record: Record, runs: Path) -> dict[str, tuple[str, bytes]]:
 
 
 def _some(which: NDArray[np.int64]) -> NDArray[np.int64]:
-    return which[np.linspace(0, len(which) - 1, min(SHOWN, len(which))).astype(int)]
+    places = np.linspace(0, len(which) - 1, min(SHOWN, len(which))).astype(np.int64)
+    return np.take(which, places)
 
 
 def _strip(images: list[NDArray[np.uint8]]) -> bytes:

@@ -6,6 +6,7 @@ import numpy as np
 
 from harness.bootstrap import interval
 from harness.policy import read_policy
+from harness.score import mean
 from leaderboard.boards import Board, Field
 from leaderboard.measures import Figures
 from leaderboard.resampling import badnet_figures
@@ -18,7 +19,7 @@ def plot_data(field: Field, board: Board) -> dict[str, Any]:
     for badnet in field.key.clean:
         found = badnet_figures(field.key, field.packed, badnet)
         parts.append([np.where(found.measured, it, np.nan) for it in (found.utility(), found.protection(policy))])
-    utility, protection = (sum(part[n] for part in parts) / len(parts) for n in (0, 1))
+    utility, protection = (mean([part[n] for part in parts]) for n in (0, 1))
     place = {it.name: n for n, it in enumerate(field.contenders)}
     points = [
         {

@@ -42,21 +42,23 @@ def _of_track(rows: Mapping[Wanted, Row]) -> Row:
 def _badnet(name: str, it: BadNetRecord, pictures: Mapping[str, str]) -> dict[str, Any]:
     bars = [_bar("clean images", it.outcomes, CLEAN_PARTS)]
     bars += [
-        _bar(f"{trigger} to class {found.target}", found.outcomes, POISONED_PARTS) for trigger, found in it.triggers.items()
+        _bar(f"{trigger} to class {found.target}", found.outcomes, POISONED_PARTS)
+        for trigger, found in it.triggers.items()
     ]
-    rates = [("clean images", *it.rates.items())]
-    rates += [(trigger, *found.rates.items()) for trigger, found in it.triggers.items()]
+    rates = {"clean images": it.rates, **{trigger: found.rates for trigger, found in it.triggers.items()}}
     return {
         "name": name,
         "score": it.score,
         "failure": it.failure and {"stage": harmless(it.failure.stage, 40), "reason": harmless(it.failure.reason)},
         "notes": [harmless(note) for note in it.notes],
         "bars": bars,
-        "rates": [_rate(of, metric, rate) for of, *found in rates for metric, rate in found],  # type: ignore[misc]
+        "rates": [_rate(of, metric, rate) for of, found in rates.items() for metric, rate in found.items()],
         "timing": _timing(it),
         "audits": _audits(it),
         "found": {key: harmless(str(value), 200) for key, value in it.found.items()},
-        "pictures": [{"address": pictures[path], "name": path.rsplit("/", 1)[-1]} for path in it.pictures if path in pictures],
+        "pictures": [
+            {"address": pictures[path], "name": path.rsplit("/", 1)[-1]} for path in it.pictures if path in pictures
+        ],
     }
 
 
@@ -64,7 +66,9 @@ def _bar(what: str, outcomes: Mapping[str, int | None], parts: tuple[str, ...]) 
     counts = {part: outcomes.get(part) or 0 for part in parts}
     total = sum(counts.values())
     shares = [
-        {"kind": part, "count": count, "percent": 100 * count / total} for part, count in counts.items() if count and total
+        {"kind": part, "count": count, "percent": 100 * count / total}
+        for part, count in counts.items()
+        if count and total
     ]
     words = ", ".join(f"{it['kind']} {it['percent']:.1f} %" for it in shares)
     return {"what": what, "total": total, "shares": shares, "words": words or "no image"}
@@ -101,7 +105,12 @@ def _audits(it: BadNetRecord) -> list[tuple[str, str]]:
         if audit is not None:
             shown.append((words, f"{audit.changed:,} of {audit.images:,} answers changed"))
     if it.audits.cold is not None:
-        shown.append(("new processes", f"{it.audits.cold.verdict}: {it.audits.cold.differed} of {it.audits.cold.images} differed"))
+        shown.append(
+            (
+                "new processes",
+                f"{it.audits.cold.verdict}: {it.audits.cold.differed} of {it.audits.cold.images} differed",
+            )
+        )
     if it.audits.failed:
         shown.append(("audit failed", harmless(it.audits.failed, 200)))
     return shown

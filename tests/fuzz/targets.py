@@ -21,11 +21,11 @@ from harness.worker.kinds import asking_of
 from leaderboard.asked import formats, render
 from leaderboard.contenders import contender
 from leaderboard.render import cells
-from tests.made_boards import board_of
 from tests.conftest import TRACK_TOML
 from tests.fuzz.documents import FILES, SUBMISSIONS, write_results, write_track
 from tests.fuzz.frames import ARRAY, EXAMPLES, read_frame, whole
 from tests.fuzz.mutations import archives, as_json, as_toml, documents, spoilt_bytes
+from tests.made_boards import board_of
 
 ALLOWED = (UserError, ProtocolError, EOFError, TimeoutError)
 BADNETS = ("first", "second", "twin")
