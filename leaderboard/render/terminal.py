@@ -13,9 +13,10 @@ from leaderboard.boards import Board
 from leaderboard.render import MEANINGS, NUMERIC, cells, draws_in_words, headings, sections
 from leaderboard.verdict import verdict
 
-NARROW = 130
-"""Columns of a terminal below which U, P and the tests are left out: the other formats have them."""
-LEFT_OUT = ("U", "P", "CA p", "DR p")
+WIDE = 100
+"""Characters of a terminal from which on each submission's kind is a badge, too."""
+LEFT_OUT = {"U": 130, "P": 130, "CA p": 130, "DR p": 130, "weakest BadNet": 100}
+"""Columns that only a terminal of so many characters shows: the other formats have them all."""
 
 
 def render(boards: Sequence[Board]) -> str:
@@ -23,16 +24,18 @@ def render(boards: Sequence[Board]) -> str:
     page = Console(file=io.StringIO(), width=out.width, force_terminal=out.is_terminal, highlight=False)
     for title, measure, rows in sections(boards):
         names = headings(measure)
-        shown = [n for n, name in enumerate(names) if out.width >= NARROW or name not in LEFT_OUT]
+        shown = [n for n, name in enumerate(names) if out.width >= LEFT_OUT.get(name, 0)]
         table = Table(
             title=escape(title), title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False,
             padding=(0, 1, 0, 0),
         )  # fmt: skip
         for n in shown:
-            side = "right" if names[n] in NUMERIC else "left"
-            table.add_column(names[n], justify=side, no_wrap=names[n] != "badges")  # type: ignore[arg-type]
+            if names[n] in NUMERIC:
+                table.add_column(names[n], justify="right", no_wrap=True)
+            else:
+                table.add_column(names[n], overflow="fold")
         for row in rows:
-            words = cells(row)
+            words = cells(row if out.width >= WIDE else row._replace(badges=row.badges[1:]))
             table.add_row(*(escape(words[n]) for n in shown), style="dim" if row.rank is None else None)
         page.print(table)
         page.print(verdict(rows, measure) + "\n", style="bold", markup=False)
