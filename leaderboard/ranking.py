@@ -70,7 +70,7 @@ class Results:
 
 
 def rank(results: Results, measure: Measure) -> list[Row]:
-    """The rows of one division, best first; equal figures share a rank.
+    """The rows of one division, best first, and then those that are not ranked; equal figures share a rank.
 
     Ties stand in the order of their weakest BadNet, then of their time, then of their names; time decides no rank.
     """
@@ -82,10 +82,11 @@ def rank(results: Results, measure: Measure) -> list[Row]:
     return [_row(results, measure, i, ranks.get(i), leads.get(i)) for i in order]
 
 
-def _place(results: Results, measure: Measure, i: int) -> tuple[float, float, float, str]:
+def _place(results: Results, measure: Measure, i: int) -> tuple[bool, float, float, float, str]:
     sign = -1 if measure.higher_is_better else 1
     seconds = results.contenders[i].seconds
     return (
+        not results.contenders[i].ranked,
         sign * round(float(results.figures[i, 0]), 9),  # the last bits of a sum must not decide before the weakest does
         sign * round(_weakest(results, measure, i)[1], 9),
         np.inf if seconds is None else seconds,

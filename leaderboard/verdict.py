@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from leaderboard.measures import Measure
 from leaderboard.ranking import Row
+from leaderboard.render import figure
 
 
 def verdict(rows: Sequence[Row], measure: Measure) -> str:
@@ -13,11 +14,11 @@ def verdict(rows: Sequence[Row], measure: Measure) -> str:
         return "Nobody is ranked here yet."
     first = ranked[0]
     if first.lead is None:
-        return f"{first.submission} is the only one ranked, with {first.value:.1f}."
-    lead, unit = first.lead, measure.unit
+        return f"{first.submission} is the only one ranked, with {figure(first.value)}."
+    lead, unit = first.lead, "percentage points" if measure.unit == "%" else measure.unit
     if lead.low is None or lead.high is None:
-        return f"{first.submission} is ahead of {lead.over} by {lead.value:.1f} {unit}, as far as one machine's clock tells."
-    words = f"by {lead.value:.1f} {unit} ({lead.low:.1f} to {lead.high:.1f})"
+        return f"{first.submission} is ahead of {lead.over} by {figure(lead.value)} {unit}, on the machines that examined them."
+    words = f"by {figure(lead.value)} {unit} ({figure(lead.low)} to {figure(lead.high)})"
     if lead.low > 0:
         return f"{first.submission} leads {lead.over} {words}: the lead is real."
     open_to = [row.submission for row in ranked if row.rank_best == 1]

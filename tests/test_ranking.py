@@ -106,14 +106,14 @@ def test_who_is_nearly_as_good_may_have_either_rank() -> None:
 
 
 @pytest.mark.parametrize("badge", ["oracle", "unverified", "unconfined", "null baseline", "failed"])
-def test_what_is_not_ranked_is_shown_in_its_place_and_takes_no_rank(badge: str) -> None:
+def test_what_is_not_ranked_is_shown_below_and_takes_no_rank(badge: str) -> None:
     made = board(field(key(each=20), {"fair": FAIR, "best": GOOD}, best={"badges": ("model", badge)}))
     assert [(row.submission, row.rank, badge in row.badges) for row in made.rows] == [
-        ("best", None, True),
         ("fair", 1, False),
+        ("best", None, True),
     ]
-    assert made.rows[0].lead is None
-    assert made.rows[1].rank_worst == 1
+    assert made.rows[1].lead is None
+    assert made.rows[0].rank_worst == 1
 
 
 def test_live_defenses_and_repaired_models_are_ranked_apart() -> None:

@@ -11,10 +11,10 @@ from leaderboard.ranking import Lead, Row
 
 NOT_MEASURED = "–"
 MEANINGS = (
-    "rank: with the best and worst that the answers leave open, all differences at 95 % together",
-    "lead: over the next one in rank, ± its simultaneous 95 % interval; ≈ where it may be chance",
-    "CA p, DR p: McNemar's exact test against the next one, image by image",
-    "U utility kept, P protection; S = 100 (U + P - 1); – is not ranked",
+    "rank: 2 (1-3) is second, and the answers leave ranks 1 to 3 open; – is shown and not ranked",
+    "lead: over the next one in rank, ± the 95 % interval that holds for all pairs at once; ≈ where it may be chance",
+    "CA p, DR p: McNemar's exact test against the next, on single images as if they were independent; the lead decides",
+    "U utility kept, P protection; S = 100 (U + P - 1)",
 )
 """The columns in words, for below the tables."""
 
@@ -58,16 +58,21 @@ def cells(row: Row) -> tuple[str, ...]:
     words = (
         rank_in_words(row),
         row.submission,
-        f"{row.value:.1f}",
-        NOT_MEASURED if row.low is None or row.high is None else f"{row.low:.1f} to {row.high:.1f}",
+        figure(row.value),
+        NOT_MEASURED if row.low is None or row.high is None else f"{figure(row.low)} to {figure(row.high)}",
         "" if lead is None else lead_in_words(lead),
-        f"{row.weakest} {row.weakest_value:.1f}",
+        f"{row.weakest} {figure(row.weakest_value)}",
         f"{row.utility:.3f}",
         f"{row.protection:.3f}",
         *(("", "") if lead is None else (chance(lead.ca_p), chance(lead.dr_p))),
         ", ".join(row.badges),
     )
     return tuple(harmless(word, 200) for word in words)
+
+
+def figure(value: float) -> str:
+    """One decimal, never "-0.0"; thousands apart."""
+    return f"{round(value, 1) + 0.0:,.1f}"
 
 
 def rank_in_words(row: Row) -> str:

@@ -16,7 +16,7 @@ from leaderboard.asked import read_fields
 from leaderboard.boards import Board, Field, Wanted, boards, overall
 from leaderboard.measures import MEASURES, score
 from leaderboard.reading import read_records
-from leaderboard.render import badge_words, cells, headings, rank_in_words
+from leaderboard.render import badge_words, cells, chance, headings, lead_in_words, rank_in_words
 from leaderboard.site import addresses, pictures
 from leaderboard.site.badnet import badnet_page
 from leaderboard.site.heat import heat_map
@@ -67,7 +67,7 @@ def _pages(fields: Sequence[Field], tracks: Sequence[Track], results: Path, runs
         wanted = [Wanted(scope) for scope in field.scopes()]
         wanted += [Wanted(wanted[0].scope, it) for it in MEASURES.values() if it is not score]
         first.append((field, boards(field, wanted, read_policy(), report)))
-    shared = {"tracks": [_listed_boards(field, made) for field, made in first]}
+    shared = {"tracks": [_listed_boards(field, known[field.track], made) for field, made in first]}
     yield from _assets()
     overview = {
         "overall": overall(fields, score, read_policy()) if len(fields) > 1 else None,
@@ -100,11 +100,11 @@ def _submission_pages(
         yield address, _rendered(environment, "submission.html", "../", shared, page)
 
 
-def _listed_boards(field: Field, made: Mapping[Wanted, Board]) -> dict[str, Any]:
+def _listed_boards(field: Field, track: Track, made: Mapping[Wanted, Board]) -> dict[str, Any]:
     return {
         "name": field.track,
         "boards": [{"title": it.scope.title, "by": it.measure, "address": addresses.board(it)} for it in made.values()],
-        "badnets": [{"name": name, "address": addresses.badnet(field.track, name)} for name in field.key.clean],
+        "badnets": [{"name": name, "address": addresses.badnet(field.track, name)} for name in track.badnets],
     }
 
 
@@ -114,8 +114,21 @@ def _overview(field: Field, track: Track, made: Mapping[Wanted, Board]) -> dict[
         "title": track.spec.title,
         "board": next(iter(made.values())),
         "others": [(addresses.board(it), it.measure.title) for it in made.values() if it.measure is not score],
+        "strip": _strip(field, track),
         "heat": heat_map(field, made),
         "plot": plot_data(field, next(iter(made.values()))),
+    }
+
+
+def _strip(field: Field, track: Track) -> dict[str, str]:
+    """The first trigger of the first BadNet, as an example."""
+    badnet = next(it for it in track.badnets.values() if it.poisoned)
+    trigger = next(iter(badnet.poisoned))
+    return {
+        "picture": addresses.picture(field.track, badnet.name, "trigger", trigger),
+        "trigger": trigger,
+        "badnet": badnet.name,
+        "page": addresses.badnet(field.track, badnet.name),
     }
 
 
@@ -127,7 +140,9 @@ def _environment() -> Environment:
     )  # fmt: skip
     environment.globals |= {
         "headings": headings, "cells": cells, "verdict": verdict, "addresses": addresses, "score": score,
-        "rank_in_words": rank_in_words, "badge_words": badge_words,
+        "rank_in_words": rank_in_words,
+        "lead_in_words": lead_in_words,
+        "chance": chance, "badge_words": badge_words,
     }  # fmt: skip
     return environment
 

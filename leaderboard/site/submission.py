@@ -1,6 +1,8 @@
 """The page of a submission: what became of every kind of image, times, audits, provenance, and how to do it again."""
 
+import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from harness.outcomes import METRICS
@@ -10,6 +12,8 @@ from harness.wording import harmless
 from leaderboard.boards import Board, Wanted
 from leaderboard.ranking import Row
 
+SHORT = 120
+"""Characters of a finding that a page shows; the record has them all."""
 CLEAN_PARTS = ("correct", "wrong", "flagged", "invalid")
 POISONED_PARTS = ("flagged", "recovered", "other", "target", "invalid")
 """Outcomes from best to worst, as the bars have them."""
@@ -40,7 +44,7 @@ def _of_track(rows: Mapping[Wanted, Row]) -> Row:
 
 
 def _badnet(name: str, it: BadNetRecord, pictures: Mapping[str, str]) -> dict[str, Any]:
-    bars = [_bar("clean images", it.outcomes, CLEAN_PARTS)]
+    bars = [_bar("clean images", it.outcomes, CLEAN_PARTS, tones={"flagged": "alarm"})]
     bars += [
         _bar(f"{trigger} to class {found.target}", found.outcomes, POISONED_PARTS)
         for trigger, found in it.triggers.items()
@@ -52,21 +56,29 @@ def _badnet(name: str, it: BadNetRecord, pictures: Mapping[str, str]) -> dict[st
         "failure": it.failure and {"stage": harmless(it.failure.stage, 40), "reason": harmless(it.failure.reason)},
         "notes": [harmless(note) for note in it.notes],
         "bars": bars,
+        "twin": not it.triggers,
         "rates": [_rate(of, metric, rate) for of, found in rates.items() for metric, rate in found.items()],
         "timing": _timing(it),
         "audits": _audits(it),
-        "found": {key: harmless(str(value), 200) for key, value in it.found.items()},
+        "found": {
+            key: harmless(words, SHORT) for key, value in it.found.items() if len(words := json.dumps(value)) <= SHORT
+        },
         "pictures": [
             {"address": pictures[path], "name": path.rsplit("/", 1)[-1]} for path in it.pictures if path in pictures
         ],
     }
 
 
-def _bar(what: str, outcomes: Mapping[str, int | None], parts: tuple[str, ...]) -> dict[str, Any]:
+def _bar(
+    what: str,
+    outcomes: Mapping[str, int | None],
+    parts: tuple[str, ...],
+    tones: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Any]:
     counts = {part: outcomes.get(part) or 0 for part in parts}
     total = sum(counts.values())
     shares = [
-        {"kind": part, "count": count, "percent": 100 * count / total}
+        {"kind": part, "tone": tones.get(part, part), "count": count, "percent": 100 * count / total}
         for part, count in counts.items()
         if count and total
     ]
@@ -103,11 +115,16 @@ def _audits(it: BadNetRecord) -> list[tuple[str, str]]:
     for name, words in COMPANY.items():
         audit = getattr(it.audits, name)
         if audit is not None:
-            shown.append((words, f"{audit.changed:,} of {audit.images:,} answers changed"))
+            shown.append(
+                (
+                    words if words.startswith("asked") else f"asked {words}",
+                    f"{audit.changed:,} of {audit.images:,} answers changed",
+                )
+            )
     if it.audits.cold is not None:
         shown.append(
             (
-                "new processes",
+                "asked in new processes",
                 f"{it.audits.cold.verdict}: {it.audits.cold.differed} of {it.audits.cold.images} differed",
             )
         )

@@ -4,9 +4,15 @@
 for (const table of document.querySelectorAll("table[data-sortable]")) {
   new DataTable(table, {
     paging: false, info: false, order: [], autoWidth: false,
+    columnDefs: [{ targets: "down", orderSequence: ["desc", "asc", ""] }],
     language: { search: "Filter:", emptyTable: "No submission", zeroRecords: "No submission has these words" },
   });
 }
+
+// A menu closes as people expect: on Escape, and on a click elsewhere.
+const menus = () => document.querySelectorAll("nav details[open]");
+document.addEventListener("keydown", (event) => { if (event.key === "Escape") for (const it of menus()) it.open = false; });
+document.addEventListener("click", (event) => { for (const it of menus()) if (!it.contains(event.target)) it.open = false; });
 
 for (const place of document.querySelectorAll("[data-plot]")) draw(place);
 
@@ -25,9 +31,9 @@ function plotted(points, width) {
   const front = points.filter((it) => it.front).sort((a, b) => a.u - b.u);
   const low = Math.min(0, ...points.map((it) => Math.min(it.u_low, it.p_low)));
   const diagonals = [0, 25, 50, 75].map((score) => ({ score, u1: score / 100, p1: 1, u2: 1, p2: score / 100 }));
-  const words = (it) => `${it.name}\nscore ${it.score.toFixed(1)}${it.ranked ? "" : ", not ranked"}\n${it.division}`;
+  const words = (it) => `${it.name}\nscore ${it.score.toFixed(1)}${it.ranked ? "" : ", not ranked"}\nU ${it.u.toFixed(3)}, P ${it.p.toFixed(3)}\n${it.division}`;
   const { right, left } = withRoom(points, width, height, low);
-  const label = { x: "u", y: "p", text: "name", fontSize: 12 };
+  const label = { x: "u", y: "p", text: "name", fontSize: 12, dy: -8, stroke: "var(--page)", strokeWidth: 4, fill: "currentColor" };
   return Plot.plot({
     width, height, marginLeft: 45, marginBottom: 40, marginRight: 45, marginTop: 30,
     ariaLabel: "Utility against protection of every submission", style: { background: "transparent", fontSize: "12px" },
@@ -39,7 +45,7 @@ function plotted(points, width) {
       Plot.text(diagonals, { x: "u2", y: "p2", text: (it) => `S ${it.score}`, textAnchor: "start", dx: 14, fillOpacity: 0.7 }),
       Plot.ruleX(points, { x: "u", y1: "p_low", y2: "p_high", strokeOpacity: 0.4 }),
       Plot.ruleY(points, { y: "p", x1: "u_low", x2: "u_high", strokeOpacity: 0.4 }),
-      Plot.line(front, { x: "u", y: "p", curve: "step-before", strokeWidth: 1.5, strokeOpacity: 0.5 }),
+      Plot.line(front, { x: "u", y: "p", curve: "step-before", strokeWidth: 1.5, strokeOpacity: 0.5, strokeDasharray: "2 4" }),
       Plot.dot(points, {
         x: "u", y: "p", symbol: "division", r: 5, stroke: "currentColor",
         fill: (it) => (it.ranked ? "currentColor" : "none"), title: words, tip: true,
