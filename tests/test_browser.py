@@ -92,15 +92,17 @@ def test_a_reader_learns_who_leads_and_how_to_see_it(opened: Opened) -> None:
 def test_a_click_or_a_key_on_a_heading_sorts(opened: Opened) -> None:
     heading = opened.page.locator("table.board thead th", has_text="score").first
     heading.click()
-    assert heading.get_attribute("aria-sort") == "descending"  # the best first
+    playwright.expect(heading).to_have_attribute("aria-sort", "descending")  # the best first
     assert names(opened.page) == list(NAMES)
     heading.click()
-    assert heading.get_attribute("aria-sort") == "ascending"
+    playwright.expect(heading).to_have_attribute("aria-sort", "ascending")
     assert names(opened.page) == list(reversed(NAMES))
-    inner = opened.page.locator("table.board thead th", has_text="submission").first.locator("[tabindex], button").first
-    inner.focus()
+    other = opened.page.locator("table.board thead th", has_text="submission").first
+    other.locator("[role=button]").focus()
     opened.page.keyboard.press("Enter")
+    playwright.expect(other).to_have_attribute("aria-sort", "ascending")
     opened.page.keyboard.press("Enter")
+    playwright.expect(other).to_have_attribute("aria-sort", "descending")
     assert names(opened.page) == list(reversed(NAMES))
 
 
