@@ -7,10 +7,11 @@ BADNET := .venv/bin/badnet
 MARK := .venv/.ready
 MARK_DEV := .venv/.ready-dev
 MARK_KERAS2 := .venv/.ready-keras2
+SHARED_OUT := --numprocesses auto --maxprocesses 4 --dist loadfile
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup keras2 evaluate check leaderboard baselines badnets test test-all security fuzz bench check-code
+.PHONY: help setup keras2 evaluate check leaderboard site baselines badnets test test-all security fuzz bench check-code
 
 help:  ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -27,9 +28,12 @@ check: $(MARK)  ## try a submission on 64 images: make check SUBMISSION=...
 	@test -n "$(SUBMISSION)" || { echo "error: name a submission: make check SUBMISSION=submissions/fine-pruning"; exit 2; }
 	@$(BADNET) check "$(SUBMISSION)" $(if $(TRACK),--track "$(TRACK)")
 
-leaderboard: $(MARK)  ## rank all records, in the terminal and in leaderboard/LEADERBOARD.md
+leaderboard: $(MARK)  ## rank all records, in the terminal and in leaderboard/LEADERBOARD.md [TRACK=csaw2020: terminal alone]
 	@$(BADNET) leaderboard $(if $(TRACK),--track "$(TRACK)")
-	@$(BADNET) leaderboard $(if $(TRACK),--track "$(TRACK)") --format markdown --out leaderboard/LEADERBOARD.md
+	@$(if $(TRACK),,$(BADNET) leaderboard --format markdown --out leaderboard/LEADERBOARD.md)
+
+site: $(MARK)  ## the boards as web pages: build/site/index.html
+	@$(BADNET) site --out build/site $(if $(TRACK),--track "$(TRACK)")
 
 baselines: $(MARK)  ## evaluate every baseline and write docs/baselines.md: make baselines [ONLY="strip autoencoder"], ONLY=none
 	@code=0; for exam in $$(.venv/bin/python -m leaderboard.baselines --exams "$(or $(ONLY),all)" || echo failed); do \
@@ -44,10 +48,10 @@ badnets: $(MARK)  ## train the BadNets of the faces track anew
 	@.venv/bin/python -m reference_attacks.make_badnets faces
 
 test: $(MARK_DEV)  ## run the tests
-	@.venv/bin/python -m pytest -m "not slow"
+	@.venv/bin/python -m pytest -m "not slow" $(SHARED_OUT)
 
 test-all: $(MARK_DEV)  ## run all tests, the slow ones too
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest $(SHARED_OUT)
 
 fuzz: $(MARK_DEV)  ## fuzz the readers of strangers' bytes for ten minutes
 	@.venv/bin/python -c 'import atheris' 2>/dev/null || $(PIP) install --only-binary atheris --editable '.[fuzz]' || true

@@ -89,7 +89,7 @@ def draw_weights(groups: int, draws: int, seed: int) -> NDArray[np.int64]:
     """
     if groups < 1 or draws < 1:
         raise ValueError(f"{draws} draws of {groups} groups: there must be at least one of each")
-    weights = np.concatenate(list(_weight_blocks(groups, draws, seed)))
+    weights = np.concatenate(list(weight_blocks(groups, draws, seed)))
     weights.flags.writeable = False
     return weights
 
@@ -201,11 +201,11 @@ def _image_sums(by_image: NDArray[np.int64], draws: int, seed: int) -> NDArray[n
     if not len(by_image):
         return np.zeros((draws, by_image.shape[1]))
     table = by_image.astype(np.float64)
-    return np.concatenate([block @ table for block in _weight_blocks(len(table), draws, seed)])
+    return np.concatenate([block @ table for block in weight_blocks(len(table), draws, seed)])
 
 
-def _weight_blocks(groups: int, draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """The rows of `draw_weights`, some at a time; the blocks' size does not change them."""
+def weight_blocks(groups: int, draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """The rows of `draw_weights`, some at a time; how many at a time does not change them."""
     rng = np.random.default_rng(seed)
     step = max(1, _BLOCK // groups)
     for start in range(0, draws, step):

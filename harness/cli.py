@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from harness.cli_defend import defend
+from harness.cli_leaderboard import leaderboard, site
 from harness.cli_options import (
     RESULTS,
     BatchSeconds,
@@ -36,6 +37,8 @@ app = typer.Typer(
 )  # fmt: skip
 app.add_typer(tracks, name="track")
 app.command()(defend)
+app.command()(leaderboard)
+app.command()(site)
 
 
 @app.command()
@@ -133,28 +136,6 @@ def new(
         start(name, kind, find_track(track), folder, desk)
     for line in following(folder, track):
         console.out.print(line, markup=False, soft_wrap=True)
-
-
-@app.command()
-def leaderboard(
-    track: TrackName = "faces",
-    results: Results = RESULTS,
-    format_name: Annotated[str, typer.Option("--format", help="terminal or markdown.")] = "terminal",
-    output: Annotated[Path | None, typer.Option("--out", help="Write to this file.")] = None,
-) -> None:
-    """Rank the records of a track."""
-    from harness import console
-    from harness.sitting import write_whole
-    from leaderboard.board import board, render
-
-    entries, problems = board(results, Path(track).name)
-    text = render(entries, Path(track).name, format_name)
-    if output:
-        write_whole(output, text.encode())
-    else:
-        sys.stdout.write(text)
-    for problem in problems:
-        console.err.print(problem, markup=False, style="red")
 
 
 @app.command()

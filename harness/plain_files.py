@@ -42,7 +42,7 @@ def read_plain(path: Path, limit: int) -> bytes:
     """The bytes of a plain file, at most `limit`; raises UserError where it is larger, no plain file, or cannot be read."""
     try:
         with open_plain(path) as file:
-            data = file.read(limit + 1)
+            data = file.read(min(limit, os.fstat(file.fileno()).st_size) + 1)  # a large amount is set aside at once
     except NotPlain as error:
         raise UserError(f"{path}: is {error}, not a file; put the file in its place") from error
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have

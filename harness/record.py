@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from harness.audits import Audits
 from harness.errors import UserError
+from harness.migrations import TooNew, newest_form
 from harness.models.facts import kept, tamed
 from harness.plain_files import read_plain
 from harness.record_checks import impossible
@@ -14,7 +15,8 @@ from harness.sitting import write_whole
 from harness.track import InsidePath
 from harness.wording import first_problem
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""`harness/migrations` brings older ones here."""
 MAX_RECORD = 8 * 1024**2
 
 
@@ -202,7 +204,7 @@ class Provenance(_Part):
 class Record(_Part):
     """The JSON of one submission on one track: outcomes, score, timing, provenance."""
 
-    schema_version: int = Field(default=SCHEMA_VERSION, ge=1, le=SCHEMA_VERSION)
+    schema_version: int = Field(default=SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
     submission: SubmissionRecord
     track: TrackRecord
     score: TrackScoreRecord
@@ -216,10 +218,18 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def read_record(path: Path) -> Record:
-    """Read a record; raises UserError that names the file and the first wrong key."""
-    data = read_plain(path, MAX_RECORD)
+    """Read a record, of an older schema too; raises UserError that names the file and the first wrong key."""
+    return parse_record(path, read_plain(path, MAX_RECORD))
+
+
+def parse_record(path: Path, data: bytes) -> Record:
+    """The record that the bytes of the file at `path` are; raises UserError as `read_record` does."""
     try:
-        record = Record.model_validate_json(data)
+        record = Record.model_validate_json(newest_form(data, SCHEMA_VERSION))
+    except TooNew as version:
+        raise UserError(
+            f"{path}: schema_version: {version} is newer than this harness, which knows {SCHEMA_VERSION}; update it"
+        ) from None
     except ValidationError as error:
         raise UserError(f"{path}: {first_problem(error)}; evaluate the submission again") from error
     if problem := impossible(data, record):

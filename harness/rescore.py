@@ -42,9 +42,9 @@ def rescore(path: Path, track_name: str | None = None) -> tuple[Record, Record]:
     for name, badnet in track.badnets.items():
         if name not in old.badnets:
             raise UserError(f"{path}: has no badnets.{name}; evaluate again")
-        mine = _below(f"{name}/", arrays)
+        mine = below(f"{name}/", arrays)
         sittings[name] = _sitting(answers, badnet, mine, old.badnets[name])
-        unrepaired[name] = Sitting(**_answers(answers, badnet, _below("baseline/", mine)))
+        unrepaired[name] = Sitting(**answers_of(answers, badnet, below("baseline/", mine)))
     return old, assemble(track, sittings, unrepaired, submission=old.submission, provenance=old.provenance)
 
 
@@ -59,14 +59,15 @@ def differences(old: Any, new: Any, key: str = "") -> list[str]:
     return [] if old == new else [harmless(f"{key}: {old} -> {new}")]
 
 
-def _below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays whose names begin so, by the rest of their names."""
     return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
 
 
 def _sitting(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]], record: BadNetRecord) -> Sitting:
     timing, failure = record.timing, record.failure
     return Sitting(
-        **_answers(path, badnet, arrays), **_clocks(path, badnet, arrays),
+        **answers_of(path, badnet, arrays), **_clocks(path, badnet, arrays),
         start_seconds=timing.start_seconds, load_seconds=timing.load_seconds, repair_seconds=timing.repair_seconds,
         peak_memory=timing.peak_memory_bytes, notes=tuple(record.notes), found=record.found, pictures=tuple(record.pictures),
         audits=Audits.model_validate(record.audits.model_dump(exclude={"verdicts"})),
@@ -74,7 +75,8 @@ def _sitting(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]], rec
     )  # fmt: skip
 
 
-def _answers(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+def answers_of(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """A BadNet's answers as `Sitting` takes them; raises UserError that names the answers file and what it lacks."""
     try:
         clean = arrays["clean"]
         poisoned = {trigger: arrays[f"poisoned/{trigger}"] for trigger in badnet.poisoned}

@@ -14,6 +14,7 @@ from harness.record import BadNetRecord, Rates, Record
 from harness.sitting import write_whole
 from harness.submission import Submission
 from harness.wording import harmless
+from leaderboard.asked import RESULTS
 from leaderboard.baseline_notes import (
     ROOT,
     SUBMISSIONS,
@@ -24,8 +25,8 @@ from leaderboard.baseline_notes import (
     hyper_parameters,
     read_notes,
 )
-from leaderboard.board import RESULTS, read_records
-from leaderboard.ranking import Entry, rank
+from leaderboard.contenders import NULL, contender
+from leaderboard.reading import read_records
 from leaderboard.render.markdown import escape
 
 PAGE = ROOT / "docs" / "baselines.md"
@@ -57,14 +58,13 @@ def page(given: Baselines) -> str:
 
 
 def _track(given: Baselines, records: Records) -> Iterable[str]:
-    entries = rank(records.values())
+    ordered = {name: records[name] for name in sorted(records, key=lambda name: _place(records[name]))}
     missing = [name for name in given.submissions if name not in records]
     yield _table(
         ("defense", "score", "weakest BadNet", "CA", "FPR", "DR", "ASR", "repair, s", "marks"),
-        [_summary(entry, records[entry.submission], given) for entry in entries]
+        [_summary(name, record, given) for name, record in ordered.items()]
         + [[name, NOT_HERE, *[NOT_MEASURED] * 6, ", ".join(_marks(name, given))] for name in missing],
     )
-    ordered = {entry.submission: records[entry.submission] for entry in entries}
     for badnet in _union(record.badnets for record in ordered.values()):
         figures = {name: record.badnets[badnet] for name, record in ordered.items() if badnet in record.badnets}
         triggers = _union(it.triggers for it in figures.values())
@@ -78,8 +78,12 @@ def _track(given: Baselines, records: Records) -> Iterable[str]:
     yield from _found(ordered)
 
 
-def _summary(entry: Entry, record: Record, given: Baselines) -> list[str]:
-    low, high = entry.score_low, entry.score_high
+def _place(record: Record) -> tuple[float, str]:
+    return -record.score.value, record.submission.name
+
+
+def _summary(name: str, record: Record, given: Baselines) -> list[str]:
+    score = record.score
     backdoored = [it for it in record.badnets.values() if it.triggers]
     seconds = [it.timing.repair_seconds for it in record.badnets.values() if it.timing.repair_seconds is not None]
     # As the score does: the mean of a BadNet's triggers first, then that of the BadNets.
@@ -87,20 +91,20 @@ def _summary(entry: Entry, record: Record, given: Baselines) -> list[str]:
         _mean(_mean(_value(it.rates, m) for it in b.triggers.values()) for b in backdoored) for m in POISONED.values()
     ]
     return [
-        entry.submission,
-        f"{entry.score:.1f}" + ("" if low is None or high is None else f" ({low:.1f} to {high:.1f})"),
-        f"{entry.weakest} {entry.weakest_score:.1f}",
+        name,
+        f"{score.value:.1f}" + (f" ({score.interval[0]:.1f} to {score.interval[1]:.1f})" if score.interval else ""),
+        f"{score.weakest} {record.badnets[score.weakest].score.value:.1f}",
         *(_percent(_mean(_value(it.rates, metric) for it in backdoored)) for metric in CLEAN.values()),
         *map(_percent, poisoned),
         f"{fmean(seconds):.1f}" if seconds else NOT_MEASURED,
-        ", ".join([*_marks(entry.submission, given, record), *entry.badges[1:]]),
+        ", ".join([*_marks(name, given, record), *contender(record).badges[1:]]),
     ]  # fmt: skip
 
 
 def _marks(name: str, given: Baselines, record: Record | None = None) -> list[str]:
     submission = given.submissions[name]
     marks = {
-        "null baseline": given.notes.baselines[name].null,
+        NULL: given.notes.baselines[name].null,
         "oracle": record is None and (submission.spec.model_extra or {}).get("oracle", False),
         "outdated": record is not None and record.submission.digest != submission.digest,
     }

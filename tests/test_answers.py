@@ -127,14 +127,14 @@ def test_the_best_answers_are_shown_first_and_have_no_rank(
     record_of(other)
     results = tmp_path / "results"
     for board in (
-        badnet("leaderboard", "--track", "tiny", "--results", results).stdout,
-        badnet("leaderboard", "--track", "tiny", "--results", results, "--format", "markdown").stdout,
+        badnet("leaderboard", "--track", tiny_track_folder, "--results", results).stdout,
+        badnet("leaderboard", "--track", tiny_track_folder, "--results", results, "--format", "markdown").stdout,
     ):
-        rows = [[cell.strip() for cell in line.replace("│", "|").split("|")[1:-1]] for line in board.splitlines()]
-        found = {row[1]: (row[0], row[-1]) for row in rows if len(row) == 8}
-        assert found["mine"] == ("–", "answers, unverified")
+        rows = [line.replace("|", " ").split() for line in board.splitlines()]
+        found = {row[1]: (row[0], row[-1]) for row in rows if len(row) > 6}
+        assert found["mine"] == ("–", "unverified")
         assert found["other"] == ("1", "predictor")
-        assert board.index("mine") < board.index("other")
+        assert [name for name in found if name in ("mine", "other")] == ["mine", "other"]
     done = badnet("rescore", results / "tiny", "--track", tiny_track_folder)
     assert done.returncode == 0, done.stdout
 

@@ -27,7 +27,7 @@ from harness.worker.kinds import asking_of, find_kind
 from harness.worker.kinds._asking import Asking
 from harness.worker.kinds._models import load_model
 from harness.worker.kinds._options import ModelOptions
-from leaderboard.ranking import rank
+from leaderboard.contenders import contender
 from tests.conftest import CLASSES, ROOT
 from tests.small_nets import keras_net, noise, view
 
@@ -334,7 +334,7 @@ def graded(
 
 def test_the_board_shows_what_was_not_declared(graded: Callable[[str], tuple[Record, str]]) -> None:
     record, shown = graded(BRIGHTEST)
-    assert rank([record])[0].badges == ("predictor", BATCH_DEPENDENT, BASE_RATE_DEPENDENT)
+    assert contender(record).badges == ("predictor", BATCH_DEPENDENT, BASE_RATE_DEPENDENT)
     [line] = [line for line in notes(record) if line.startswith("first: ")]
     assert line.startswith(f"first: {BATCH_DEPENDENT}, {BASE_RATE_DEPENDENT}: answers changed for ")
     assert " of 100 alone" in line
@@ -345,12 +345,12 @@ def test_the_board_shows_what_was_not_declared(graded: Callable[[str], tuple[Rec
         ("stochastic", ("declares stochastic", BATCH_DEPENDENT, BASE_RATE_DEPENDENT)),
     ):
         submission = record.submission.model_copy(update={declared: True})
-        assert rank([record.model_copy(update={"submission": submission})])[0].badges == ("predictor", *badges)
+        assert contender(record.model_copy(update={"submission": submission})).badges == ("predictor", *badges)
 
 
 def test_the_board_shows_that_an_audit_failed(graded: Callable[[str], tuple[Record, str]]) -> None:
     record, shown = graded(f"{PREDICTOR}        assert len(images) != 128\n{RIGHT}")
-    assert rank([record])[0].badges == ("predictor", "audit failed")
+    assert contender(record).badges == ("predictor", "audit failed")
     assert "first, second, twin: audit failed: reordered: AssertionError" in " ".join(shown.split())
 
 

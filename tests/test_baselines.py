@@ -17,10 +17,10 @@ import pytest
 from harness.errors import UserError
 from harness.record import Record, read_record, write_record
 from harness.submission import Submission
+from leaderboard.asked import RESULTS
 from leaderboard.baseline_notes import SUBMISSIONS, Baseline, Notes, Published, exams, hyper_parameters, read_notes
 from leaderboard.baselines import PAGE, Baselines, page, read_baselines
-from leaderboard.board import RESULTS
-from leaderboard.ranking import rank
+from leaderboard.contenders import contender
 from tests.conftest import ROOT, TARGET
 from tests.fuzz.documents import write_results, write_track
 
@@ -149,7 +149,7 @@ def test_the_oracle_the_null_baseline_and_what_is_outdated_are_marked(perfect: D
 
 def test_an_oracle_gets_no_rank(perfect: Document) -> None:
     made = record(perfect, "retrain-with-poison", 1, marks=["oracle"]), record(perfect, "strip", 2)
-    assert {entry.submission: entry.rank for entry in rank(made)} == {"retrain-with-poison": None, "strip": 1}
+    assert [contender(it).ranked for it in made] == [False, True]
 
 
 @pytest.mark.parametrize(

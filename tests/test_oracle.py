@@ -17,8 +17,7 @@ from harness.sandbox import find_sandbox
 from harness.sandbox.limits import Limits
 from harness.track import Track
 from harness.worker.kinds import asking_of, find_kind
-from leaderboard.ranking import rank
-from leaderboard.render import cells
+from leaderboard.contenders import contender
 from tests.fuzz.documents import write_results, write_track
 
 LOOKS = """
@@ -88,7 +87,8 @@ def test_an_oracle_is_marked_on_the_board(track: Track, tmp_path: Path) -> None:
     assert asking_of("defense", options).marks == ("oracle",)
     record = read_record(write_results(tmp_path, track))
     marked = record.model_copy(update={"submission": record.submission.model_copy(update={"marks": ["oracle"]})})
-    assert "oracle" in cells(rank([marked])[0])[-1]
+    assert "oracle" in contender(marked).badges
+    assert not contender(marked).ranked
 
 
 def test_no_view_has_triggers_targets_or_labels_of_poisoned_images() -> None:

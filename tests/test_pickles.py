@@ -18,7 +18,7 @@ from torch import nn
 from harness.models.any_model import load_classifier
 from harness.models.settings import ModelSettings
 from harness.record import Record
-from leaderboard.ranking import rank
+from leaderboard.contenders import contender
 from tests import small_nets
 from tests.small_nets import CLASSES, noise
 
@@ -197,4 +197,4 @@ def test_a_pickle_is_marked_on_the_board_and_never_runs_without_a_sandbox(
     assert badnet("evaluate", folder, *options).returncode == 0
     record = Record.model_validate_json((tmp_path / "tiny" / "pickled.json").read_bytes())
     assert record.badnets["first"].failure is None
-    assert "unsafe pickle" in rank([record])[0].badges
+    assert "unsafe pickle" in contender(record).badges

@@ -9,11 +9,11 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 
-from harness.record import Record, schema
+from harness.record import Record, parse_record, schema
 from harness.rescore import differences
-from leaderboard.ranking import rank
-from leaderboard.render import cells
-from leaderboard.render.markdown import render
+from leaderboard import kept
+from leaderboard.asked import Answer, Request, answer, render
+from leaderboard.contenders import contender
 from tests.conftest import ROOT
 from tests.test_evaluate import BACKDOORED, ORACLE, PREDICTOR
 
@@ -87,38 +87,139 @@ def test_answers_stand_in_each_sets_own_order(results: Path) -> None:
         assert (file["first/baseline/poisoned/patch"] == 3).all()
 
 
-def test_submissions_are_ranked_by_score_and_ties_share_a_rank(results: Path) -> None:
-    entries = rank(read(results, name) for name in ("broken", "nothing", "oracle", "all-flags"))
-    assert [(entry.rank, entry.submission) for entry in entries] == [
-        (1, "oracle"), (2, "all-flags"), (2, "nothing"), (4, "broken"),
+def asked(results: Path, track: Path) -> Answer:
+    return answer(results, Request([str(track)]))
+
+
+def test_submissions_are_ranked_by_score_and_ties_share_a_rank(results: Path, tiny_track_folder: Path) -> None:
+    [board], problems = asked(results, tiny_track_folder)
+    assert problems == []
+    found = [(row.rank, row.submission) for row in board.rows]
+    assert [found[0], *sorted(found[1:3]), found[3]] == [  # the two stand by their time
+        (1, "oracle"), (2, "all-flags"), (2, "nothing"), (None, "broken"),
     ]  # fmt: skip
-    assert "failed on some" in entries[-1].badges
+    assert "failed" in board.rows[-1].badges
+
+
+def test_the_board_has_the_figures_of_the_records(results: Path, tiny_track_folder: Path) -> None:
+    for row in asked(results, tiny_track_folder).boards[0].rows:
+        record = read(results, row.submission)
+        assert (row.value, (row.low, row.high)) == (record.score.value, record.score.interval)
+        assert (row.weakest, row.weakest_value) == (record.score.weakest, record.badnets[row.weakest].score.value)
+
+
+def test_a_figure_in_a_record_that_its_answers_do_not_have_moves_nothing(
+    results: Path, tiny_track_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(results / "tiny", tmp_path / "tiny")
+    path = tmp_path / "tiny" / "nothing.json"
+    record = json.loads(path.read_text())
+    record["score"]["value"] = 99.5
+    path.write_text(json.dumps(record))
+    assert asked(tmp_path, tiny_track_folder) == asked(results, tiny_track_folder)
+
+
+def test_answers_that_are_not_the_records_own_cost_the_record(
+    results: Path, tiny_track_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(results / "tiny", tmp_path / "tiny")
+    shutil.copy(tmp_path / "tiny" / "oracle.answers.npz", tmp_path / "tiny" / "nothing.answers.npz")
+    (tmp_path / "tiny" / "all-flags.answers.npz").unlink()
+    [board], problems = asked(tmp_path, tiny_track_folder)
+    assert [row.submission for row in board.rows] == ["oracle", "broken"]
+    assert ["not the answers that" in line for line in problems] == [True, True]
+
+
+def test_what_was_read_before_is_not_read_again(
+    results: Path, tiny_track_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(results / "tiny", tmp_path / "tiny")
+    shutil.rmtree(tmp_path / "tiny" / ".unfinished", ignore_errors=True)
+    parsed: list[str] = []
+
+    def parse(path: Path, data: bytes) -> Record:
+        parsed.append(path.stem)
+        return parse_record(path, data)
+
+    monkeypatch.setattr("leaderboard.reading.parse_record", parse)
+    first = asked(tmp_path, tiny_track_folder)
+    assert sorted(parsed) == ["all-flags", "broken", "nothing", "oracle"]
+    parsed.clear()
+    assert asked(tmp_path, tiny_track_folder) == first
+    assert parsed == []
+    path = tmp_path / "tiny" / "nothing.json"
+    path.write_text(path.read_text() + " ")
+    assert asked(tmp_path, tiny_track_folder) == first
+    assert parsed == ["nothing"]
+    file = tmp_path / "tiny" / kept.FILE
+    for damage in (b"", b"PK", file.read_bytes()[:-40]):
+        file.write_bytes(damage)
+        assert asked(tmp_path, tiny_track_folder) == first
+
+
+def test_the_whole_format_is_the_same_bytes_each_time_and_an_unchanged_file_is_left_alone(
+    results: Path, badnet: Run, tiny_track_folder: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "board.json"
+    command = ("leaderboard", "--track", tiny_track_folder, "--results", results, "--format", "json", "--out", page)
+    assert badnet(*command).returncode == 0
+    before, touched = page.read_bytes(), page.stat().st_mtime_ns
+    assert badnet(*command).returncode == 0
+    assert (page.read_bytes(), page.stat().st_mtime_ns) == (before, touched)
 
 
 def test_an_unconfined_record_is_shown_but_not_ranked(results: Path) -> None:
     oracle = read(results, "oracle")
     loose = oracle.model_copy(update={"provenance": oracle.provenance.model_copy(update={"sandbox": "unconfined"})})
-    entry = rank([loose])[0]
-    assert entry.rank is None
-    assert "unconfined" in entry.badges
+    assert not contender(loose).ranked
+    assert "unconfined" in contender(loose).badges
 
 
-def test_the_board_is_written_as_markdown_and_for_a_terminal(results: Path, badnet: Run, tmp_path: Path) -> None:
+def test_the_board_is_written_as_markdown_and_for_a_terminal(
+    results: Path, badnet: Run, tiny_track_folder: Path, tmp_path: Path
+) -> None:
     done = badnet(
-        "leaderboard", "--track", "tiny", "--results", results, "--format", "markdown", "--out", tmp_path / "board.md"
-    )
+        "leaderboard", "--track", tiny_track_folder, "--results", results, "--format", "markdown",
+        "--out", tmp_path / "board.md",
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    entries = rank(read(results, name) for name in ("oracle", "nothing", "all-flags", "broken"))
-    assert (tmp_path / "board.md").read_text() == render(entries, "tiny")
-    shown = badnet("leaderboard", "--track", "tiny", "--results", results).stdout
-    assert all(cells(entry)[1] in shown for entry in entries)
-    assert badnet("leaderboard", "--track", "tiny", "--results", results, "--format", "pdf").returncode == 2
+    boards = asked(results, tiny_track_folder).boards
+    assert (tmp_path / "board.md").read_text() == render(boards, "markdown")
+    shown = badnet("leaderboard", "--track", tiny_track_folder, "--results", results).stdout
+    assert all(row.submission in shown for row in boards[0].rows)
 
 
-def test_a_damaged_record_is_named_without_losing_the_others(results: Path, badnet: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "options,words",
+    [
+        (["--format", "pdf"], "--format 'pdf': no such format; one of csv, json, latex, markdown, terminal"),
+        (["--by", "scor"], "--by 'scor': no such measure; did you mean 'score'?"),
+        (["--badnet", "frist"], "has none with a backdoor of that name; did you mean 'first'?"),
+        (["--badnet", "twin"], "has none with a backdoor of that name"),
+        (["--trigger", "patch"], "of which BadNet? name one with --badnet"),
+        (["--badnet", "first", "--trigger", "hat"], "first has no such trigger; one of patch"),
+        (["--badnet", "first", "--trigger", "patch", "--by", "speed"], "leave out --trigger"),
+        (["--results", "nowhere"], "no records; run `make evaluate"),
+        (["--track", "nowhere"], "no such track"),
+    ],
+)
+def test_what_is_asked_wrongly_is_said_in_one_line(
+    results: Path, badnet: Run, tiny_track_folder: Path, options: list[str], words: str
+) -> None:
+    chosen = ["--track", tiny_track_folder, "--results", results]
+    chosen = [it for name in chosen[::2] if name not in options for it in (name, chosen[chosen.index(name) + 1])]
+    done = badnet("leaderboard", *chosen, *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_damaged_record_is_named_without_losing_the_others(
+    results: Path, badnet: Run, tiny_track_folder: Path, tmp_path: Path
+) -> None:
     shutil.copytree(results / "tiny", tmp_path / "tiny")
     (tmp_path / "tiny" / "nothing.json").write_text('{"schema_version": 1, "score": ')
-    done = badnet("leaderboard", "--track", "tiny", "--results", tmp_path)
+    done = badnet("leaderboard", "--track", tiny_track_folder, "--results", tmp_path)
     assert done.returncode == 0
     assert "nothing.json" in done.stderr
     assert "oracle" in done.stdout

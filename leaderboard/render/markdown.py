@@ -1,24 +1,30 @@
-"""The board as Markdown."""
+"""The boards as Markdown."""
 
 import re
+from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from leaderboard.ranking import Entry
-from leaderboard.render import HEADINGS, cells
+from leaderboard.boards import Board
+from leaderboard.render import MEANINGS, NUMERIC, cells, draws_in_words, headings, sections
+from leaderboard.verdict import verdict
 
 
-def render(entries: list[Entry], track: str) -> str:
-    """A heading and a table, in which a stranger's words are only words."""
-    aligned = ("right", "left", "right", "right", "left", "right", "right", "left")
-    table = tabulate(
-        [[escape(cell) for cell in cells(entry)] for entry in entries],
-        headers=HEADINGS,
-        tablefmt="github",
-        disable_numparse=True,
-        colalign=aligned,
-    )
-    return f"## {escape(track)}\n\n{table}\n"
+def render(boards: Sequence[Board]) -> str:
+    """A heading and a table for each division, in which a stranger's words are only words."""
+    parts = []
+    for title, measure, rows in sections(boards):
+        names = headings(measure)
+        table = tabulate(
+            [[escape(cell) for cell in cells(row)] for row in rows],
+            headers=names,
+            tablefmt="github",
+            disable_numparse=True,
+            colalign=["right" if name in NUMERIC else "left" for name in names],
+        )
+        parts.append(f"## {escape(title)}\n\n{escape(verdict(rows, measure))}\n\n{table}\n")
+    notes = "\n".join(f"- {escape(line)}" for line in (*MEANINGS, draws_in_words()))
+    return "\n".join([*parts, notes, ""])
 
 
 def escape(words: str) -> str:

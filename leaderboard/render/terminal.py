@@ -1,25 +1,45 @@
-"""The board for a terminal."""
+"""The boards for a terminal."""
 
 import io
+from collections.abc import Sequence
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from harness.console import out
-from leaderboard.ranking import Entry
-from leaderboard.render import HEADINGS, cells
+from leaderboard.boards import Board
+from leaderboard.render import MEANINGS, NUMERIC, cells, draws_in_words, headings, sections
+from leaderboard.verdict import verdict
+
+WIDE = 100
+"""Characters of a terminal from which on each submission's kind is a badge, too."""
+LEFT_OUT = {"U": 130, "P": 130, "CA p": 130, "DR p": 130, "weakest BadNet": 100}
+"""Columns that only a terminal of so many characters shows: the other formats have them all."""
 
 
-def render(entries: list[Entry], track: str) -> str:
-    """A table as wide as the terminal, in colour where there is one."""
-    table = Table(title=escape(track), title_justify="left", header_style="bold")
-    for heading in HEADINGS:
-        numeric = heading in ("rank", "score", "95 % interval", "U", "P")
-        table.add_column(heading, justify="right" if numeric else "left", no_wrap=heading != "badges")
-    for entry in entries:
-        table.add_row(*(escape(cell) for cell in cells(entry)), style="dim" if entry.rank is None else None)
+def render(boards: Sequence[Board]) -> str:
+    """A table for each division, as wide as the terminal, in colour where there is one."""
     page = Console(file=io.StringIO(), width=out.width, force_terminal=out.is_terminal, highlight=False)
-    page.print(table)
+    for title, measure, rows in sections(boards):
+        names = headings(measure)
+        shown = [n for n, name in enumerate(names) if out.width >= LEFT_OUT.get(name, 0)]
+        table = Table(
+            title=escape(title), title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False,
+            padding=(0, 1, 0, 0),
+        )  # fmt: skip
+        for n in shown:
+            if names[n] in NUMERIC:
+                table.add_column(names[n], justify="right", no_wrap=True)
+            else:
+                table.add_column(names[n], overflow="fold")
+        for row in rows:
+            words = cells(row if out.width >= WIDE else row._replace(badges=row.badges[1:]))
+            table.add_row(*(escape(words[n]) for n in shown), style="dim" if row.rank is None else None)
+        page.print(table)
+        page.print(verdict(rows, measure) + "\n", style="bold", markup=False)
+    for line in (*MEANINGS, draws_in_words()):
+        page.print(line, style="dim", markup=False)
     assert isinstance(page.file, io.StringIO)
     return page.file.getvalue()

@@ -18,13 +18,14 @@ from harness.rescore import answers_path
 from harness.submission import Submission
 from harness.track import Track
 from harness.worker.kinds import asking_of
-from leaderboard.board import formats, render
-from leaderboard.ranking import rank
+from leaderboard.asked import formats, render
+from leaderboard.contenders import contender
 from leaderboard.render import cells
 from tests.conftest import TRACK_TOML
 from tests.fuzz.documents import FILES, SUBMISSIONS, write_results, write_track
 from tests.fuzz.frames import ARRAY, EXAMPLES, read_frame, whole
 from tests.fuzz.mutations import archives, as_json, as_toml, documents, spoilt_bytes
+from tests.made_boards import board_of
 
 ALLOWED = (UserError, ProtocolError, EOFError, TimeoutError)
 BADNETS = ("first", "second", "twin")
@@ -74,10 +75,10 @@ def _read_track(path: Path) -> None:
 
 
 def _read_record(path: Path) -> None:
-    entries = rank([read_record(path)])
-    assert all(cell.isprintable() for entry in entries for cell in cells(entry))
+    made = board_of([contender(read_record(path))])
+    assert all(cell.isprintable() for row in made.rows for cell in cells(row))
     for format_name in formats():
-        render(entries, "tiny", format_name)
+        render([made], format_name)
 
 
 def _read_answers(path: Path) -> None:

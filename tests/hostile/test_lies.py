@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -98,10 +99,10 @@ def test_answers_given_blind_are_graded_as_such(examine: Callable[..., Examined]
     outcome="shown without control characters, and escaped",
 )
 def test_words_of_a_stranger_are_harmless_wherever_they_are_shown(
-    examine: Callable[..., Examined], capsys: pytest.CaptureFixture[str]
+    examine: Callable[..., Examined], tiny_track_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from harness import console, tables
-    from leaderboard.board import board, formats, render
+    from leaderboard.asked import Request, answer, formats, render
 
     words = "\x1b[2J\x1b]0;owned\x07[bold red]<script>alert(1)</script>\u202e|\r\n\x9b31m"
     examined = examine(f"words = {words!r}\n{FIND}send({{'kind': 'note', 'words': words}})\nraise RuntimeError(words)")
@@ -111,8 +112,9 @@ def test_words_of_a_stranger_are_harmless_wherever_they_are_shown(
         console.out.print(line, markup=False)
     console.out.print(tables.table(record))
     shown = capsys.readouterr().out + tables.markdown(record)
-    entries, _ = board(examined.results, "tiny")
-    shown += "".join(render(entries, "tiny", name) for name in formats())
+    made, problems = answer(examined.results, Request([str(tiny_track_folder)]))
+    assert problems == []
+    shown += "".join(render(made, name) for name in formats())
     shown += json.dumps(record.model_dump(mode="json"), ensure_ascii=False)
     shown += (examined.results / "tiny" / "logs" / "stranger" / "first.log").read_text()
     assert "owned" in shown

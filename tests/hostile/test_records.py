@@ -22,7 +22,7 @@ from harness.record import read_record
 from harness.rescore import answers_path, rescore
 from harness.sitting import save_arrays
 from harness.track import Track
-from leaderboard.board import board, render
+from leaderboard.asked import Request, answer, render
 from tests.fuzz.documents import write_results, write_track
 
 Run = Callable[..., CompletedProcess[str]]
@@ -274,14 +274,14 @@ def test_a_strangers_words_are_only_words(record: Path, place: Path, badnet: Run
         edit(record, keys, WORDS)
     edit(record, "badnets.first.failure", {"stage": WORDS, "reason": WORDS})
     edit(record, "badnets.first.outcomes", {WORDS: 1})
-    entries, problems = board(place / "results", "tiny")
-    assert (len(entries), problems) == (1, [])
-    page = render(entries, "tiny", "markdown")
+    boards, problems = answer(place / "results", Request([str(place / "tiny")]))
+    assert ([len(board.rows) for board in boards], problems) == ([1], [])
+    page = render(boards, "markdown")
     assert f"{REPLACED}\\[31mred" in page
     assert not {"\x1b", "\x07"} & set(page)
     assert not re.search(r"(?<!\\)([<\[|]script|(?<!\\)<|\]\(|://)", page)
     assert "www." not in page
-    shown = badnet("leaderboard", "--track", "tiny", "--results", place / "results").stdout
+    shown = badnet("leaderboard", "--track", place / "tiny", "--results", place / "results").stdout
     assert "[bold]" in shown.replace("\n", "")
     rescored = badnet("rescore", record, "--track", place / "tiny")
     assert rescored.returncode == 2
@@ -293,8 +293,8 @@ def test_a_strangers_words_are_only_words(record: Path, place: Path, badnet: Run
 )
 def test_a_second_record_of_one_submission_is_not_ranked(record: Path, place: Path) -> None:
     shutil.copy(record, record.with_name("mine-again.json"))
-    entries, problems = board(place / "results", "tiny")
-    assert [entry.submission for entry in entries] == ["mine"]
+    boards, problems = answer(place / "results", Request([str(place / "tiny")]))
+    assert [row.submission for board in boards for row in board.rows] == ["mine"]
     assert len(problems) == 1
     assert "mine-again.json: is a record of submission 'mine'; name it mine.json" in problems[0]
 
@@ -302,15 +302,15 @@ def test_a_second_record_of_one_submission_is_not_ranked(record: Path, place: Pa
 @pytest.mark.threat(PART, does="hands in a record of an easier track", outcome="shown as a problem, not ranked")
 def test_a_record_of_another_track_is_not_ranked(record: Path, place: Path) -> None:
     edit(record, "track.name", "easier")
-    entries, problems = board(place / "results", "tiny")
-    assert entries == []
+    boards, problems = answer(place / "results", Request([str(place / "tiny")]))
+    assert boards == []
     assert "is a record of track 'easier'" in problems[0]
 
 
 @pytest.mark.threat(PART, does="names a record's file with escape codes", outcome="shown as a problem, without them")
 def test_a_record_whose_name_acts_on_a_terminal(record: Path, place: Path, badnet: Run) -> None:
     shutil.copy(record, record.with_name("\x1b[2J.json"))
-    told = badnet("leaderboard", "--track", "tiny", "--results", place / "results").stderr
+    told = badnet("leaderboard", "--track", place / "tiny", "--results", place / "results").stderr
     assert f"{REPLACED}[2J.json: is a record of" in told
     assert "\x1b" not in told
 
