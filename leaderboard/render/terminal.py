@@ -13,7 +13,7 @@ from leaderboard.boards import Board
 from leaderboard.render import MEANINGS, NUMERIC, cells, draws_in_words, headings, sections
 from leaderboard.verdict import verdict
 
-WIDE = 100
+WIDE = 130
 """Characters of a terminal from which on each submission's kind is a badge, too."""
 LEFT_OUT = {"U": 130, "P": 130, "CA p": 130, "DR p": 130, "weakest BadNet": 100}
 """Columns that only a terminal of so many characters shows: the other formats have them all."""
