@@ -55,19 +55,25 @@ def test_every_figure_is_recomputed_bit_for_bit(results: Path, badnet: Run, tiny
     assert done.stdout.count("every figure as recorded") == 4
 
 
-def test_a_figure_that_was_changed_by_hand_is_found_and_mended(
-    results: Path, badnet: Run, tiny_track_folder: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def forged(results: Path, tmp_path: Path) -> Path:
+    """A record that states a better score than its answers have, among copies of the others."""
     shutil.copytree(results / "tiny", tmp_path / "tiny")
     path = tmp_path / "tiny" / "nothing.json"
     record = json.loads(path.read_text())
     record["score"]["value"] = 99.5
     path.write_text(json.dumps(record))
-    done = badnet("rescore", path, "--track", tiny_track_folder)
+    return path
+
+
+def test_a_figure_that_was_changed_by_hand_is_found_and_mended(
+    forged: Path, results: Path, badnet: Run, tiny_track_folder: Path
+) -> None:
+    done = badnet("rescore", forged, "--track", tiny_track_folder)
     assert done.returncode == 2
     assert "score.value: 99.5 -> 0.0" in done.stdout
-    assert badnet("rescore", path, "--track", tiny_track_folder, "--write").returncode == 0
-    assert json.loads(path.read_text()) == json.loads((results / "tiny" / "nothing.json").read_text())
+    assert badnet("rescore", forged, "--track", tiny_track_folder, "--write").returncode == 0
+    assert json.loads(forged.read_text()) == json.loads((results / "tiny" / "nothing.json").read_text())
 
 
 def test_answers_that_do_not_belong_to_the_record_are_refused(
@@ -109,14 +115,9 @@ def test_the_board_has_the_figures_of_the_records(results: Path, tiny_track_fold
 
 
 def test_a_figure_in_a_record_that_its_answers_do_not_have_moves_nothing(
-    results: Path, tiny_track_folder: Path, tmp_path: Path
+    forged: Path, results: Path, tiny_track_folder: Path
 ) -> None:
-    shutil.copytree(results / "tiny", tmp_path / "tiny")
-    path = tmp_path / "tiny" / "nothing.json"
-    record = json.loads(path.read_text())
-    record["score"]["value"] = 99.5
-    path.write_text(json.dumps(record))
-    assert asked(tmp_path, tiny_track_folder) == asked(results, tiny_track_folder)
+    assert asked(forged.parent.parent, tiny_track_folder) == asked(results, tiny_track_folder)
 
 
 def test_answers_that_are_not_the_records_own_cost_the_record(

@@ -16,7 +16,7 @@ from leaderboard.asked import read_fields
 from leaderboard.boards import Board, Field, Wanted, boards, overall
 from leaderboard.measures import MEASURES, score
 from leaderboard.reading import read_records
-from leaderboard.render import badge_words, cells, chance, headings, lead_in_words, rank_in_words
+from leaderboard.render import badge_words, cells, chance, lead_in_words, rank_in_words
 from leaderboard.site import addresses, pictures
 from leaderboard.site.badnet import badnet_page
 from leaderboard.site.heat import heat_map
@@ -139,7 +139,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.globals |= {
-        "headings": headings, "cells": cells, "verdict": verdict, "addresses": addresses, "score": score,
+        "cells": cells, "verdict": verdict, "addresses": addresses, "score": score,
         "rank_in_words": rank_in_words,
         "lead_in_words": lead_in_words,
         "chance": chance, "badge_words": badge_words,
