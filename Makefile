@@ -7,7 +7,8 @@ BADNET := .venv/bin/badnet
 MARK := .venv/.ready
 MARK_DEV := .venv/.ready-dev
 MARK_KERAS2 := .venv/.ready-keras2
-SHARED_OUT := --numprocesses auto --maxprocesses 4 --dist loadfile
+# Much of a test's time is waiting for a process: one more of them than there are cores.
+SHARED_OUT = --numprocesses $$(( $$(nproc) + 1 )) --maxprocesses 4 --dist loadfile
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
@@ -48,10 +49,10 @@ badnets: $(MARK)  ## train the BadNets of the faces track anew
 	@.venv/bin/python -m reference_attacks.make_badnets faces
 
 test: $(MARK_DEV)  ## run the tests
-	@.venv/bin/python -m pytest -m "not slow" $(SHARED_OUT)
+	@OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m pytest -m "not slow" $(SHARED_OUT)
 
 test-all: $(MARK_DEV)  ## run all tests, the slow ones too
-	@.venv/bin/python -m pytest $(SHARED_OUT)
+	@OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m pytest $(SHARED_OUT)
 
 fuzz: $(MARK_DEV)  ## fuzz the readers of strangers' bytes for ten minutes
 	@.venv/bin/python -c 'import atheris' 2>/dev/null || $(PIP) install --only-binary atheris --editable '.[fuzz]' || true

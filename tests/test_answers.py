@@ -133,7 +133,7 @@ def test_the_best_answers_are_shown_first_and_have_no_rank(
         rows = [line.replace("|", " ").split() for line in board.splitlines()]
         found = {row[1]: (row[0], row[-1]) for row in rows if len(row) > 6}
         assert found["mine"] == ("–", "unverified")
-        assert found["other"] == ("1", "predictor")
+        assert found["other"][0] == "1"
         assert [name for name in found if name in ("mine", "other")] == ["mine", "other"]
     done = badnet("rescore", results / "tiny", "--track", tiny_track_folder)
     assert done.returncode == 0, done.stdout
