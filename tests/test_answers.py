@@ -110,7 +110,7 @@ def test_a_badnets_own_answers_score_what_the_badnet_itself_scores(
     assert from_answers["provenance"]["seed"] == "public"
 
 
-def test_the_best_answers_are_shown_first_and_have_no_rank(
+def test_the_best_answers_are_shown_below_what_is_ranked(
     record_of: Callable[[Path], Any],
     write_submission: Write,
     published: Path,
@@ -134,7 +134,7 @@ def test_the_best_answers_are_shown_first_and_have_no_rank(
         found = {row[1]: (row[0], row[-1]) for row in rows if len(row) > 6}
         assert found["mine"] == ("–", "unverified")
         assert found["other"][0] == "1"
-        assert [name for name in found if name in ("mine", "other")] == ["mine", "other"]
+        assert [name for name in found if name in ("mine", "other")] == ["other", "mine"]
     done = badnet("rescore", results / "tiny", "--track", tiny_track_folder)
     assert done.returncode == 0, done.stdout
 
