@@ -73,16 +73,23 @@ def test_a_bomb_costs_its_badnet_alone(name: str, examine: Callable[..., Examine
     assert shutil.disk_usage("/tmp").free > free - 512 * MIB
 
 
-BEHIND_LANDLOCK = ("fork bomb", "memory", "SIGTERM", "daemon", "daemons", "chain", "deep folders", "processor")
+SHARED = ("fork bomb", "memory", "SIGTERM", "daemon", "daemons", "chain", "processor")
+DEEP = BOMBS["deep folders"]
+BEHIND_LANDLOCK = {name: BOMBS[name] for name in SHARED} | {
+    # Looked at while it is there, as no path reaches its end; a process that ends at once may be quicker than the look.
+    "deep folders": DEEP._replace(
+        code=DEEP.code.replace("os._exit(5)", "import time; time.sleep(600)"), reason="load: wrote more than"
+    )
+}
 
 
 @pytest.mark.parametrize(
     "name",
     [
         pytest.param(name, id=name, marks=pytest.mark.threat(
-            BOMBS[name].part, does=f"{BOMBS[name].does} (landlock)", outcome=BOMBS[name].reason
+            bomb.part, does=f"{bomb.does} (landlock)", outcome=bomb.reason
         ))
-        for name in BEHIND_LANDLOCK
+        for name, bomb in BEHIND_LANDLOCK.items()
     ],
 )  # fmt: skip
 def test_a_bomb_without_namespaces_costs_its_badnet_alone(name: str, examine: Callable[..., Examined]) -> None:
@@ -90,9 +97,10 @@ def test_a_bomb_without_namespaces_costs_its_badnet_alone(name: str, examine: Ca
         find_sandbox("landlock").check()
     except MachineError as error:
         pytest.skip(str(error))
-    examined = examine(BOMBS[name].code, sandbox="landlock", **BOMBS[name].limits)
+    bomb = BEHIND_LANDLOCK[name]
+    examined = examine(bomb.code, sandbox="landlock", **bomb.limits)
     examined.cost_it_alone()
-    assert BOMBS[name].reason in examined.reason
+    assert bomb.reason in examined.reason
 
 
 @pytest.mark.threat(
