@@ -25,6 +25,7 @@ def leaderboard(
 ) -> None:
     """Rank the records of a track, with what is sure about it."""
     from harness import console
+    from harness.sitting import write_changed
     from leaderboard.asked import Request, answer, check_format, render
     from leaderboard.config import read_tracks
 
@@ -34,7 +35,7 @@ def leaderboard(
         given = answer(results, Request(tracks, badnet, trigger, measure), desk.report("leaderboard"))
         text = render(given.boards, format_name)
     if output:
-        _write_changed(output, text)
+        write_changed(output, text.encode())
     else:
         sys.stdout.write(text)
     _tell(given.problems)
@@ -57,17 +58,6 @@ def site(
         f"{output / 'index.html'}: {done.pages:,} pages, {done.changed:,} files changed", markup=False, soft_wrap=True
     )
     _tell(done.problems)
-
-
-def _write_changed(path: Path, text: str) -> None:
-    from harness.sitting import write_whole
-
-    try:
-        if path.read_bytes() == text.encode():
-            return
-    except OSError:
-        pass
-    write_whole(path, text.encode())
 
 
 def _tell(problems: list[str]) -> None:

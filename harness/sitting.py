@@ -117,6 +117,17 @@ def write_whole(path: Path, data: bytes) -> None:
         beside.write_bytes(data)
 
 
+def write_changed(path: Path, data: bytes) -> bool:
+    """Write a file as `write_whole` does, unless it holds just that already; whether it was written."""
+    try:
+        if path.read_bytes() == data:
+            return False
+    except OSError:
+        pass
+    write_whole(path, data)
+    return True
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """An empty file beside `path`, which takes its place once the block has ended: a reader sees the old one or the new.

@@ -143,8 +143,8 @@ class Tally:
             figures = it.figures(found, policy)
             self.sums[it.name] = self.sums[it.name] + figures if it.name in self.sums else figures
             self.measured.setdefault(it.name, {})[badnet] = figures[:, 0].copy()
-        self.utility[badnet] = found.measured_alone().utility()[:, 0]
-        self.protection[badnet] = found.measured_alone().protection(policy)[:, 0]
+        alone = found.measured_alone()
+        self.utility[badnet], self.protection[badnet] = alone.utility()[:, 0], alone.protection(policy)[:, 0]
 
 
 def _names(field: Field) -> list[str]:

@@ -54,7 +54,7 @@ def read_field(results: Path, track_name: str, report: Report = silent) -> Read:
             data = read_plain(path, MAX_RECORD)
             answers = digest_file(answers_path(path))
             of = kept.digest_of(data, answers, track.digest, null=path.stem in null)
-            now[of] = before.get(of) or _read(path, data, track, key, null=path.stem in null)
+            now[of] = before.get(of) or _read(path, data, answers, track, key, null=path.stem in null)
         except UserError as error:
             problems.append(harmless(str(error)))
     if now.keys() != before.keys():
@@ -105,12 +105,14 @@ def _record(path: Path, data: bytes, track: str) -> Record:
     return record
 
 
-def _read(path: Path, data: bytes, track: Track, key: Key, *, null: bool) -> tuple[Contender, Packed]:
+def _read(
+    path: Path, data: bytes, answers_digest: str | None, track: Track, key: Key, *, null: bool
+) -> tuple[Contender, Packed]:
     record = _record(path, data, track.name)
     if record.track.digest != track.digest:
         raise UserError(f"{path}: track {track.name!r} was changed since; evaluate again")
     answers = answers_path(path)
-    if digest_file(answers) != record.provenance.answers:
+    if answers_digest != record.provenance.answers:
         raise UserError(f"{answers}: missing, or not the answers that {path.name} was made from; evaluate again")
     arrays = load_arrays(answers)
     given: dict[tuple[str, str | None], Answers] = {}

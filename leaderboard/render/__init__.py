@@ -6,7 +6,7 @@ from harness.bootstrap import DRAWS, SEED
 from harness.wording import harmless
 from leaderboard.boards import Board
 from leaderboard.contenders import DIVISIONS
-from leaderboard.measures import Measure, score
+from leaderboard.measures import MEASURES, Measure, score
 from leaderboard.ranking import Lead, Row
 
 NOT_MEASURED = "–"
@@ -39,16 +39,7 @@ def headings(measure: Measure) -> tuple[str, ...]:
     return ("rank", "submission", first, "95 % interval", "lead", "weakest BadNet", "U", "P", "CA p", "DR p", "badges")
 
 
-NUMERIC = (
-    "rank",
-    "95 % interval",
-    "lead",
-    "U",
-    "P",
-    "CA p",
-    "DR p",
-    *(("score", "S", "DER", "ASR", "DR", "CA", "images/s")),
-)
+NUMERIC = {"rank", "score", "95 % interval", "lead", "U", "P", "CA p", "DR p", *(it.title for it in MEASURES.values())}
 """Headings of columns that stand to the right."""
 
 
@@ -76,14 +67,14 @@ def figure(value: float) -> str:
 
 
 def rank_in_words(row: Row) -> str:
-    """ "2 (1-3)", "1" where nothing else is open, – where it is not ranked."""
+    """As "2 (1-3)", "1" where nothing else is open, – where it is not ranked."""
     if row.rank is None:
         return NOT_MEASURED
     return str(row.rank) if row.rank_best == row.rank_worst else f"{row.rank} ({row.rank_best}-{row.rank_worst})"
 
 
 def lead_in_words(lead: Lead) -> str:
-    """ "+3.1 ±1.2"; ≈ before a lead that may be chance."""
+    """As "+3.1 ±1.2"; ≈ before a lead that may be chance."""
     if lead.low is None or lead.high is None:
         return f"+{lead.value:.1f}"
     sure = "" if lead.low > 0 else "≈ "
@@ -91,7 +82,7 @@ def lead_in_words(lead: Lead) -> str:
 
 
 def chance(p: float | None) -> str:
-    """A p value: two digits, or "< 0.001"."""
+    """A p value: three decimals, or "< 0.001"."""
     if p is None:
         return NOT_MEASURED
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from harness.errors import UserError
 from harness.images import Report, silent
 from harness.policy import read_policy
-from harness.sitting import write_whole
+from harness.sitting import write_changed
 from harness.track import Track, find_track
 from leaderboard.asked import read_fields
 from leaderboard.boards import Board, Field, Wanted, boards, overall
@@ -50,12 +50,12 @@ def build(output: Path, tracks: Sequence[str], results: Path, runs: Path, report
     written: list[str] = []
     changed = 0
     for path, content in _pages(fields, [find_track(name) for name in tracks], results, runs, report):
-        changed += _write_changed(output / path, content)
+        changed += write_changed(output / path, content)
         written.append(path)
     for path in before - set(written):
         (output / path).unlink(missing_ok=True)
         changed += 1
-    _write_changed(output / LISTING, (json.dumps(sorted(written), indent=1) + "\n").encode())
+    write_changed(output / LISTING, (json.dumps(sorted(written), indent=1) + "\n").encode())
     return Built(sum(path.endswith(".html") for path in written), changed, problems)
 
 
@@ -176,13 +176,3 @@ def _listed(output: Path) -> set[str]:
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{output / LISTING}: cannot be read; remove the folder, and write it anew") from error
     return found
-
-
-def _write_changed(path: Path, content: bytes) -> bool:
-    try:
-        if path.read_bytes() == content:
-            return False
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    write_whole(path, content)
-    return True

@@ -10,7 +10,6 @@ from harness.score import mean
 from leaderboard.boards import Board, Field
 from leaderboard.measures import Figures
 from leaderboard.resampling import badnet_figures
-from leaderboard.site import addresses
 
 
 def plot_data(field: Field, board: Board) -> dict[str, Any]:
@@ -25,7 +24,6 @@ def plot_data(field: Field, board: Board) -> dict[str, Any]:
         {
             "name": row.submission, "division": row.division, "ranked": row.rank is not None, "score": _short(row.value),
             **_axis("u", utility[place[row.submission]]), **_axis("p", protection[place[row.submission]]),
-            "address": addresses.submission(field.track, row.submission),
         }
         for row in board.rows
     ]  # fmt: skip

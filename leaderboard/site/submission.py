@@ -7,10 +7,9 @@ from typing import Any
 
 from harness.outcomes import METRICS
 from harness.record import BadNetRecord, RateRecord, Record
-from harness.tables import ABBREVIATIONS, COMPANY
+from harness.tables import COMPANY
 from harness.wording import harmless
 from leaderboard.boards import Board, Wanted
-from leaderboard.ranking import Row
 
 SHORT = 120
 """Characters of a finding that a page shows; the record has them all."""
@@ -29,7 +28,7 @@ def submission_page(record: Record, made: Mapping[Wanted, Board], pictures: Mapp
         "submission": record.submission,
         "authors": harmless(", ".join(record.submission.authors), 300),
         "description": harmless(record.submission.description, 1000),
-        "row": _of_track(rows),
+        "row": next(iter(rows.values())),
         "standing": standing,
         "badnets": [_badnet(badnet, it, pictures) for badnet, it in record.badnets.items()],
         "provenance": _provenance(record),
@@ -37,10 +36,6 @@ def submission_page(record: Record, made: Mapping[Wanted, Board], pictures: Mapp
         "rescore": f"badnet rescore leaderboard/results/{track}/{name}.json",
         "commit": record.provenance.commit,
     }
-
-
-def _of_track(rows: Mapping[Wanted, Row]) -> Row:
-    return next(iter(rows.values()))
 
 
 def _badnet(name: str, it: BadNetRecord, pictures: Mapping[str, str]) -> dict[str, Any]:
@@ -88,7 +83,7 @@ def _bar(
 
 def _rate(of: str, metric: str, rate: RateRecord) -> dict[str, Any]:
     return {
-        "of": of, "title": METRICS[metric].title, "short": ABBREVIATIONS[metric], "count": rate.count, "total": rate.total,
+        "of": of, "title": METRICS[metric].title, "count": rate.count, "total": rate.total,
         "value": None if rate.value is None else 100 * rate.value,
         "interval": rate.interval and [100 * bound for bound in rate.interval],
     }  # fmt: skip
