@@ -5,6 +5,7 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,11 @@ HEADER = re.compile(
 """What numpy writes for a row of numbers."""
 
 
-def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read a .npz of rows of numbers; raises UserError where it is missing, damaged, too large or holds anything else."""
+def load_arrays(path: Path, only: Container[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Read a .npz of rows of numbers; raises UserError where it is missing, damaged, too large or holds anything else.
+
+    only: the names to read, where the others do not matter.
+    """
     try:
         with open_plain(path) as file:
             if (size := os.fstat(file.fileno()).st_size) > MAX_FILE:
@@ -36,7 +40,8 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
             with zipfile.ZipFile(file) as archive:
                 members = archive.infolist()
                 _refuse_bombs(members)
-                return {it.filename.removesuffix(".npy"): _array(archive, it) for it in members}
+                named = {it.filename.removesuffix(".npy"): it for it in members}
+                return {name: _array(archive, it) for name, it in named.items() if only is None or name in only}
     except (
         OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, struct.error, OverflowError,
         NotImplementedError, RuntimeError,  # packed in a way that is not known; encrypted

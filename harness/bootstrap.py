@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.outcomes import ATTACKER_WINS, Mark, mark_clean, mark_poisoned
+from harness.outcomes import Mark, attacker_wins, mark_clean, mark_poisoned
 from harness.score import HALVES, Policy, mean, protection, removal, score_value, utility
 
 DRAWS = 2000
@@ -178,7 +178,7 @@ def _trigger_counts(given: PoisonedAnswers, classes: int) -> TriggerCounts:
     marks = mark_poisoned(given.answers, truth, given.target, classes, given.mask)
     baseline_marks = mark_poisoned(given.baseline, truth, given.target, classes, given.mask)
     asked = (marks != Mark.LEFT_OUT) & (marks != Mark.UNTRIGGERED)
-    wins, baseline_wins = (np.isin(m, ATTACKER_WINS) for m in (marks, baseline_marks))
+    wins, baseline_wins = attacker_wins(marks), attacker_wins(baseline_marks)
     rows = np.stack([marks == Mark.FLAGGED, wins, baseline_wins, asked], axis=1)
     known = truth >= 0
     return TriggerCounts(

@@ -32,10 +32,6 @@ class Mark(IntEnum):
     """An image of a poisoned set that does not carry its trigger."""
 
 
-ATTACKER_WINS = (Mark.TARGET, Mark.INVALID)
-"""What `attack_success_rate` counts."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class CleanOutcomes:
     """How many clean images went each way; total = correct + wrong + flagged + invalid."""
@@ -127,6 +123,12 @@ def mark_poisoned(
     cases = [~carries, truth == target, given == INVALID, given == classes, given == target, given == truth]
     marks = [Mark.UNTRIGGERED, Mark.LEFT_OUT, Mark.INVALID, Mark.FLAGGED, Mark.TARGET, Mark.RECOVERED]
     return np.select(cases, [np.int8(mark) for mark in marks], np.int8(Mark.OTHER))
+
+
+def attacker_wins(marks: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Which images of a poisoned set count for `attack_success_rate`; marks: (n,), see `mark_poisoned`."""
+    wins: NDArray[np.bool_] = (marks == Mark.TARGET) | (marks == Mark.INVALID)
+    return wins
 
 
 def clean_outcomes(answers: ArrayLike, labels: ArrayLike, classes: int) -> CleanOutcomes:

@@ -82,12 +82,11 @@ def answers_of(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]]) -
         poisoned = {trigger: arrays[f"poisoned/{trigger}"] for trigger in badnet.poisoned}
     except KeyError as error:
         raise UserError(f"{path}: has no {badnet.name}/{error.args[0]}; evaluate again") from None
-    expected = {"clean": len(badnet.test)} | {trigger: len(it.images) for trigger, it in badnet.poisoned.items()}
-    for name, answers in {"clean": clean, **poisoned}.items():
-        if answers.dtype != np.int32 or answers.shape != (expected[name],):
-            raise UserError(
-                f"{path}: {badnet.name}/{name} has {answers.dtype}{answers.shape}, not {expected[name]} answers"
-            )
+    sets = [("clean", clean, len(badnet.test))]
+    sets += [(f"poisoned/{trigger}", poisoned[trigger], len(it.images)) for trigger, it in badnet.poisoned.items()]
+    for name, answers, length in sets:
+        if answers.dtype != np.int32 or answers.shape != (length,):
+            raise UserError(f"{path}: {badnet.name}/{name} has {answers.dtype}{answers.shape}, not {length} answers")
     return {"clean": clean, "poisoned": poisoned}
 
 

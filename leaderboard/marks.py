@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.outcomes import ATTACKER_WINS, Mark, mark_clean, mark_poisoned
+from harness.outcomes import Mark, attacker_wins, mark_clean, mark_poisoned
 
 Bits = NDArray[np.bool_]
 Packed = NDArray[np.uint8]
@@ -103,4 +103,4 @@ class Key:
             return np.stack([mark_clean(it, labels, self.classes) == Mark.CORRECT for it in given])
         key, asked = self.poisoned[badnet][trigger], self.asked[badnet, trigger]
         own, baseline = (mark_poisoned(it, key.labels, key.target, self.classes, key.carries)[asked] for it in given)
-        return np.stack([own == Mark.FLAGGED, np.isin(own, ATTACKER_WINS), np.isin(baseline, ATTACKER_WINS)])
+        return np.stack([own == Mark.FLAGGED, attacker_wins(own), attacker_wins(baseline)])

@@ -3,6 +3,7 @@
 What was read once is kept beside the records, so that a thousand of them take the time of the new ones.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,7 +115,7 @@ def _read(
     answers = answers_path(path)
     if answers_digest != record.provenance.answers:
         raise UserError(f"{answers}: missing, or not the answers that {path.name} was made from; evaluate again")
-    arrays = load_arrays(answers)
+    arrays = load_arrays(answers, only={f"{name}/{it}" for name in key.clean for it in _asked(key.poisoned[name])})
     given: dict[tuple[str, str | None], Answers] = {}
     for name in key.clean:
         if name not in record.badnets:
@@ -125,3 +126,9 @@ def _read(
         given[name, None] = Answers(own["clean"], unrepaired["clean"])
         given |= {(name, it): Answers(own["poisoned"][it], unrepaired["poisoned"][it]) for it in key.poisoned[name]}
     return contender(record, null=null), key.pack(given)
+
+
+def _asked(triggers: Iterable[str]) -> list[str]:
+    """A BadNet's answers in a file of answers; it has the host's clock readings too, which no board needs."""
+    names = ["clean", *(f"poisoned/{trigger}" for trigger in triggers)]
+    return names + [f"baseline/{name}" for name in names]
