@@ -20,15 +20,22 @@ def leaderboard(
     trigger: Annotated[str | None, typer.Option("--trigger", help="Of that BadNet: rank on it alone.")] = None,
     measure: Annotated[str, typer.Option("--by", help="score, der, asr, dr, ca or speed.")] = "score",
     results: Results = RESULTS,
-    format_name: Annotated[str, typer.Option("--format", help="terminal, markdown, csv, json or latex.")] = "terminal",
+    format_name: Annotated[
+        str | None,
+        typer.Option("--format", help="terminal, text, markdown, csv, json or latex; what --out ends in unless said."),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--out", help="Write to this file.")] = None,
 ) -> None:
     """Rank the records of a track, with what is sure about it."""
     from harness import console
+    from harness.errors import UserError
     from harness.sitting import write_changed
-    from leaderboard.asked import Request, answer, check_format, render
+    from leaderboard.asked import Request, answer, check_format, format_for, render
     from leaderboard.config import read_tracks
 
+    if output and output.is_dir():
+        raise UserError(f"--out {output}: is a folder; name a file in it")
+    format_name = format_name or format_for(output)
     check_format(format_name)
     tracks = track or read_tracks()
     with console.progress() as desk:

@@ -35,7 +35,7 @@ from harness.record import (
     TriggerRecord,
 )
 from harness.score import HALVES, Policy, Score, grade, track_score
-from harness.sitting import Sitting
+from harness.sitting import Sitting, pace
 from harness.track import BadNet, Track
 
 
@@ -126,8 +126,7 @@ def _cell(badnet: BadNet, classes: int, sitting: Sitting, baseline: Sitting) -> 
 
 
 def _timing(sitting: Sitting) -> TimingRecord:
-    seconds, images, singles = sitting.batch_seconds, sitting.batch_images, sitting.single_seconds
-    warm = slice(1, None) if len(seconds) > 1 else slice(None)
+    singles, answering = sitting.single_seconds, pace(sitting.batch_seconds, sitting.batch_images)
     latency = None
     if len(singles):
         p50, p95, p99 = (float(q) for q in np.quantile(singles, [0.5, 0.95, 0.99]))
@@ -136,8 +135,8 @@ def _timing(sitting: Sitting) -> TimingRecord:
         start_seconds=sitting.start_seconds,
         load_seconds=sitting.load_seconds,
         repair_seconds=sitting.repair_seconds,
-        exam_seconds=float(seconds.sum()) if len(seconds) else None,
-        images_per_second=float(images[warm].sum() / seconds[warm].sum()) if len(seconds) else None,
+        exam_seconds=answering.seconds,
+        images_per_second=answering.images_per_second,
         latency=latency,
         peak_memory_bytes=sitting.peak_memory,
     )

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from harness.audits import Audits
 from harness.errors import UserError
-from harness.migrations import TooNew, newest_form
+from harness.migrations import Damaged, TooNew, newest_form
 from harness.models.facts import kept, tamed
 from harness.plain_files import read_plain
 from harness.record_checks import impossible
@@ -229,6 +229,10 @@ def parse_record(path: Path, data: bytes) -> Record:
     except TooNew as version:
         raise UserError(
             f"{path}: schema_version: {version} is newer than this harness, which knows {SCHEMA_VERSION}; update it"
+        ) from None
+    except Damaged as version:
+        raise UserError(
+            f"{path}: is no record of its schema_version, {version}; evaluate the submission again"
         ) from None
     except ValidationError as error:
         raise UserError(f"{path}: {first_problem(error)}; evaluate the submission again") from error

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from harness.record import Record
 
 SEED = r"[0-9a-f]{1,40}"
+CLOCKS = {"start_seconds", "load_seconds", "repair_seconds", "exam_seconds"}
+LONGEST = 1e9
 MOST_ASKED_AGAIN = 100_000
 """Images of one audit: the exact tests that a rescoring repeats take a second for so many, and hours for millions."""
 
@@ -54,6 +56,9 @@ def _problems(record: "Record") -> Iterator[tuple[str, str]]:
         audits = {audit: counts for audit, counts in badnet.audits.model_dump().items() if isinstance(counts, dict)}
         for audit in (audit for audit, counts in audits.items() if counts["images"] > MOST_ASKED_AGAIN):
             yield f"badnets.{name}.audits.{audit}.images", f"is more than {MOST_ASKED_AGAIN:,}"
+        for clock, seconds in badnet.timing.model_dump(include=CLOCKS).items():
+            if seconds is not None and not 0 <= seconds <= LONGEST:
+                yield f"badnets.{name}.timing.{clock}", "is no time"
         rates = [badnet.rates, *(it.rates for it in badnet.triggers.values())]
         rates += [it.whole_file for it in badnet.triggers.values() if it.whole_file]
         for metric in {metric for given in rates for metric in given} - METRICS.keys():

@@ -18,6 +18,9 @@ from harness.sitting import CLOCKS, Failure, Sitting
 from harness.track import BadNet, find_track
 from harness.wording import harmless
 
+LEAST, MOST = 1e-9, 1e9
+"""Between which a clock reading is: seconds, or images of a batch."""
+
 
 def answers_path(record_path: Path) -> Path:
     """Where the answers of a record are."""
@@ -67,7 +70,7 @@ def below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[
 def _sitting(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]], record: BadNetRecord) -> Sitting:
     timing, failure = record.timing, record.failure
     return Sitting(
-        **answers_of(path, badnet, arrays), **_clocks(path, badnet, arrays),
+        **answers_of(path, badnet, arrays), **clocks_of(path, badnet, arrays),
         start_seconds=timing.start_seconds, load_seconds=timing.load_seconds, repair_seconds=timing.repair_seconds,
         peak_memory=timing.peak_memory_bytes, notes=tuple(record.notes), found=record.found, pictures=tuple(record.pictures),
         audits=Audits.model_validate(record.audits.model_dump(exclude={"verdicts"})),
@@ -90,11 +93,12 @@ def answers_of(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]]) -
     return {"clean": clean, "poisoned": poisoned}
 
 
-def _clocks(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+def clocks_of(path: Path, badnet: BadNet, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """A BadNet's clock readings as `Sitting` takes them; raises UserError where they are none."""
     clocks = {name: arrays.get(name, np.empty(0, object)) for name in CLOCKS}
     for name, readings in clocks.items():
         kind = np.int64 if name == "batch_images" else np.float64
-        if readings.dtype != kind or not (np.isfinite(readings) & (readings > 0)).all():
+        if readings.dtype != kind or not ((readings >= LEAST) & (readings <= MOST)).all():
             raise UserError(f"{path}: {badnet.name}/{name} holds no clock readings; evaluate again")
     if len(clocks["batch_seconds"]) != len(clocks["batch_images"]):
         raise UserError(f"{path}: {badnet.name} has other batches than times of them; evaluate again")

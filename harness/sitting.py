@@ -87,6 +87,23 @@ class Sitting:
         return cls(clean=arrays[CLEAN], poisoned=poisoned, **timed, **{**facts, **restored})
 
 
+class Pace(NamedTuple):
+    """How fast a submission answered; None where it did not."""
+
+    seconds: float | None
+    """Of all batches together."""
+    images_per_second: float | None
+    """Without the first batch, which warms up."""
+
+
+def pace(batch_seconds: NDArray[np.float64], batch_images: NDArray[np.int64]) -> Pace:
+    """From the host's clock readings (b,), each above 0."""
+    if not len(batch_seconds):
+        return Pace(None, None)
+    warm = slice(1, None) if len(batch_seconds) > 1 else slice(None)
+    return Pace(float(batch_seconds.sum()), float(batch_images[warm].sum() / batch_seconds[warm].sum()))
+
+
 def save_sitting(path: Path, sitting: Sitting, key: str) -> None:
     """Write a finished sitting; `key` says what it belongs to, so that it is never taken for another."""
     facts = np.frombuffer(json.dumps({"key": key, **sitting.facts()}).encode(), np.uint8)

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import leaderboard.render
 from harness.errors import UserError
@@ -46,11 +46,22 @@ def check_format(name: str) -> None:
         raise UserError(f"--format {name!r}: no such format; {one_of(formats())}")
 
 
+def format_for(output: Path | None) -> str:
+    """The format that a file's name asks for: plain text where it says nothing, a terminal's where there is no file."""
+    if output is None:
+        return "terminal"
+    return next((name for name in formats() if output.suffix.lower() == _renderer(name).SUFFIX), "text")
+
+
 def render(made: Sequence[Board], format_name: str) -> str:
     """The boards in one of the formats; raises UserError for an unknown one."""
     check_format(format_name)
-    text: str = importlib.import_module(f"leaderboard.render.{format_name}").render(made)
+    text: str = _renderer(format_name).render(made)
     return text
+
+
+def _renderer(name: str) -> Any:
+    return importlib.import_module(f"leaderboard.render.{name}")
 
 
 def read_fields(results: Path, tracks: Iterable[str], report: Report = silent) -> tuple[list[Field], list[str]]:
@@ -81,6 +92,9 @@ def answer(results: Path, request: Request, report: Report = silent) -> Answer:
         raise UserError(f"--trigger {request.trigger!r}: of which BadNet? name one with --badnet")
     measure, policy = MEASURES[request.measure], read_policy()
     fields, problems = read_fields(results, request.tracks, report)
+    if not fields:
+        more = f" ({len(problems) - 1:,} more like it)" if len(problems) > 1 else ""
+        raise UserError(f"{results}: no record can be shown; {problems[0]}{more}")
     made: list[Board] = []
     if len(fields) > 1:
         made.append(overall(fields, measure, policy))

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.images import Report, silent
 from harness.score import HALVES, Policy, mean
-from leaderboard.contenders import DIVISIONS, Contender
+from leaderboard.contenders import DIVISIONS, FAILED, FAILED_ON_SOME, Contender
 from leaderboard.marks import Key, Packed
 from leaderboard.measures import BadNetFigures, Figures, Measure, score
 from leaderboard.ranking import Results, Row, rank
@@ -152,9 +152,13 @@ def _names(field: Field) -> list[str]:
 
 
 def _joined(same: Sequence[Contender]) -> Contender:
-    badges = tuple(dict.fromkeys(badge for it in same for badge in it.badges))
+    badges = dict.fromkeys(badge for it in same for badge in it.badges)
+    if FAILED in badges and not all(FAILED in it.badges for it in same):
+        badges = dict.fromkeys(FAILED_ON_SOME if badge == FAILED else badge for badge in badges)
     seconds = [it.seconds for it in same if it.seconds is not None]
-    return replace(same[0], badges=badges, seconds=sum(seconds) / len(seconds) if len(seconds) == len(same) else None)
+    return replace(
+        same[0], badges=tuple(badges), seconds=sum(seconds) / len(seconds) if len(seconds) == len(same) else None
+    )
 
 
 def _results(field: Field, wanted: Wanted, tally: Tally) -> Results:
@@ -180,17 +184,14 @@ def _results(field: Field, wanted: Wanted, tally: Tally) -> Results:
 
 
 def _speeds(field: Field, badnet: str) -> Figures:
-    found = [it.images_per_second.get(badnet) for it in field.contenders]
-    return np.array([np.nan if it is None else it for it in found])
+    """Images a second; 0, the worst case, for what did not answer, or not here."""
+    return np.array([it.images_per_second.get(badnet) or 0.0 for it in field.contenders])
 
 
 def _ranked(results: Results, measure: Measure) -> tuple[Row, ...]:
     rows: list[Row] = []
     for division in DIVISIONS:
-        here = [
-            n for n, it in enumerate(results.contenders)
-            if it.division == division and not np.isnan(results.figures[n, 0])
-        ]  # fmt: skip
+        here = [n for n, it in enumerate(results.contenders) if it.division == division]
         rows += rank(_taken(results, here), measure)
     return tuple(rows)
 

@@ -41,14 +41,14 @@ class Differences:
 def differences(figures: Figures, confidence: float = CONFIDENCE) -> Differences:
     """Compare all pairs. figures: float64 (m, 1 + draws), the measured figure first; draws that are NaN for one are left out.
 
-    Raises ValueError unless 0 < confidence < 1, and where no draw is left.
+    Where none is left, nothing is certain: the reach is infinite. Raises ValueError unless 0 < confidence < 1.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence {confidence} is not between 0 and 1")
     measured, draws = figures[:, 0], figures[:, 1:]
     draws = draws[:, ~np.isnan(draws).any(axis=0)]
     if not draws.shape[1]:
-        raise ValueError("there is no draw in which every submission has a figure")
+        return Differences(value=measured[:, None] - measured[None, :], reach=np.full((len(figures),) * 2, np.inf))
     away = (draws - measured[:, None]).astype(np.float32)
     spread = _spread(draws)
     reach = _greatest(away, spread, confidence) * spread

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from harness.audits import BASE_RATE_DEPENDENT, BATCH_DEPENDENT, STOCHASTIC
 from harness.record import BadNetRecord, Record
+from harness.sitting import Pace
 
 REPAIRED_MODEL = "repaired model"
 LIVE_DEFENSE = "live defense"
 DIVISIONS = (REPAIRED_MODEL, LIVE_DEFENSE)
 """What was handed in: the outcome of a repair, or code that repairs nets that its author never saw."""
-FAILED, UNCONFINED, NULL = "failed", "unconfined", "null baseline"
+FAILED, FAILED_ON_SOME, UNCONFINED, NULL = "failed", "failed on some", "unconfined", "null baseline"
 UNRANKED = (FAILED, UNCONFINED, NULL, "unverified", "oracle")
 """Badges of what is shown and not ranked."""
 
@@ -40,8 +42,11 @@ class Contender:
         return not set(UNRANKED) & set(self.badges)
 
 
-def contender(record: Record, *, null: bool = False) -> Contender:
-    """What a record says. null: it is there to score nothing."""
+def contender(record: Record, paces: Mapping[str, Pace] = MappingProxyType({}), *, null: bool = False) -> Contender:
+    """What a record says. null: it is there to score nothing.
+
+    paces: how fast it answered, by BadNet with a backdoor; without them nothing is known of its times.
+    """
     badnets = [badnet for badnet in record.badnets.values() if badnet.triggers]
     return Contender(
         name=record.submission.name,
@@ -49,8 +54,8 @@ def contender(record: Record, *, null: bool = False) -> Contender:
         description=record.submission.description,
         kind=record.submission.kind,
         badges=(record.submission.kind, *_badges(record, badnets, null=null)),
-        images_per_second={name: it.timing.images_per_second for name, it in record.badnets.items() if it.triggers},
-        seconds=_seconds(badnets),
+        images_per_second={name: it.images_per_second for name, it in paces.items()},
+        seconds=_seconds(record, paces),
     )
 
 
@@ -60,9 +65,10 @@ def _badges(record: Record, badnets: Iterable[BadNetRecord], *, null: bool) -> l
         NULL: null,
         UNCONFINED: record.provenance.sandbox == UNCONFINED,
         FAILED: all(failures),
-        "failed on some": any(failures) and not all(failures),
+        FAILED_ON_SOME: any(failures) and not all(failures),
     }
-    return [*record.submission.marks, *(mark for mark, shown in marks.items() if shown), *_behaviour(record)]
+    # The harness's own words first: where there is little room, they are not the ones that are cut off.
+    return [*(mark for mark, shown in marks.items() if shown), *_behaviour(record), *record.submission.marks]
 
 
 def _behaviour(record: Record) -> list[str]:
@@ -80,11 +86,12 @@ def _behaviour(record: Record) -> list[str]:
     return [mark for mark, shown in marks.items() if shown]
 
 
-def _seconds(badnets: Iterable[BadNetRecord]) -> float | None:
+def _seconds(record: Record, paces: Mapping[str, Pace]) -> float | None:
     totals = []
-    for timing in (badnet.timing for badnet in badnets):
+    for badnet, pace in paces.items():
+        timing = record.badnets[badnet].timing
         made = timing.repair_seconds if timing.load_seconds is None else timing.load_seconds
-        if made is None or timing.exam_seconds is None:
+        if made is None or pace.seconds is None:
             return None
-        totals.append((timing.start_seconds or 0.0) + made + timing.exam_seconds)
+        totals.append((timing.start_seconds or 0.0) + made + pace.seconds)
     return sum(totals) / len(totals) if totals else None

@@ -17,7 +17,10 @@ from leaderboard.contenders import Contender
 from leaderboard.marks import Packed
 
 FILE = ".unfinished/board.npz"
-CODE = ("../harness/*.py", "../harness/models/exact_tests.py", "contenders.py", "kept.py", "marks.py", "reading.py")
+CODE = (
+    "../harness/*.py", "../harness/migrations/*.py", "../harness/models/exact_tests.py", "../harness/models/facts.py",
+    "contenders.py", "kept.py", "marks.py", "reading.py",
+)  # fmt: skip
 """What a reading depends on, besides the files that it reads."""
 Kept = dict[str, tuple[Contender, Packed]]
 """By the digest of all that it came from."""
@@ -60,9 +63,9 @@ def save(folder: Path, kept: Kept) -> None:
         return
 
 
-def digest_of(record: bytes, answers: str | None, track: str, *, null: bool) -> str:
-    """What a reading is found by."""
-    return digest_json([hashlib.sha256(record).hexdigest(), answers, track, null, code_digest()])
+def digest_of(name: str, record: bytes, answers: str | None, track: str, *, null: bool) -> str:
+    """What a reading is found by; name: the file's, which has to be the submission's."""
+    return digest_json([name, hashlib.sha256(record).hexdigest(), answers, track, null, code_digest()])
 
 
 def _restored(stated: Mapping[str, object]) -> Contender:

@@ -18,6 +18,10 @@ POISONED_ROWS = 3
 """Flagged; the attacker wins; the attacker wins against the unrepaired BadNet."""
 
 
+MOST_WITHOUT = 0.05
+"""The share of draws that may have no score on a BadNet; of a real BadNet next to none has not."""
+
+
 class CleanSet(NamedTuple):
     """The key of one BadNet's clean images: labels int64 (n,), 0..N-1."""
 
@@ -96,6 +100,20 @@ class Key:
         width = -(-images // 8)
         part = packed[:, start : start + rows * width].reshape(len(packed), rows, width)
         return np.unpackbits(part, axis=2, count=images).view(np.bool_).transpose(1, 0, 2)
+
+    def unsure(self, packed: Packed) -> str | None:
+        """The BadNet whose unrepaired answers, of one submission, would leave many draws without a score; None where none.
+
+        A draw has none where the BadNet is right on no clean image of it, or fooled by no poisoned one.
+        """
+        for badnet, trigger in self._places:
+            bits = self.unpack(packed[None], badnet, trigger)[-1, 0]
+            identities = self.identities(badnet, trigger)
+            groups = np.where(identities < 0, self.classes + np.arange(len(identities)), identities)
+            missing = 1 - len(np.unique(groups[bits])) / max(1, len(np.unique(groups)))
+            if missing ** max(1, len(np.unique(groups))) > MOST_WITHOUT:
+                return badnet
+        return None
 
     def _bits(self, badnet: str, trigger: str | None, given: Answers) -> Bits:
         if trigger is None:

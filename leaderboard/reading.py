@@ -16,7 +16,8 @@ from harness.images import Report, silent
 from harness.plain_files import read_plain
 from harness.preparation import prepare
 from harness.record import MAX_RECORD, Record, parse_record
-from harness.rescore import answers_of, answers_path, below
+from harness.rescore import answers_of, answers_path, below, clocks_of
+from harness.sitting import CLOCKS, pace
 from harness.track import Track, find_track
 from harness.wording import harmless
 from leaderboard import kept
@@ -44,6 +45,8 @@ def read_field(results: Path, track_name: str, report: Report = silent) -> Read:
         raise UserError(f"{folder}: no records; run `make evaluate SUBMISSION=submissions/fine-pruning` first")
     prepare(track, report)
     key = key_of(track)
+    if not key.clean:
+        raise UserError(f"track {track.name!r}: has no BadNet with a backdoor, so that there is nothing to rank")
     before = kept.load(folder, key.packed_bytes)
     null = {name for name, it in read_notes().baselines.items() if it.null}
     now: kept.Kept = {}
@@ -54,10 +57,12 @@ def read_field(results: Path, track_name: str, report: Report = silent) -> Read:
         try:
             data = read_plain(path, MAX_RECORD)
             answers = digest_file(answers_path(path))
-            of = kept.digest_of(data, answers, track.digest, null=path.stem in null)
+            of = kept.digest_of(path.stem, data, answers, track.digest, null=path.stem in null)
             now[of] = before.get(of) or _read(path, data, answers, track, key, null=path.stem in null)
         except UserError as error:
             problems.append(harmless(str(error)))
+        except OSError as error:  # no right to read the answers, or a failing disk
+            problems.append(harmless(f"{answers_path(path)}: cannot be read ({error.strerror or error})"))
     if now.keys() != before.keys():
         kept.save(folder, now)
     if not now:
@@ -117,18 +122,26 @@ def _read(
         raise UserError(f"{answers}: missing, or not the answers that {path.name} was made from; evaluate again")
     arrays = load_arrays(answers, only={f"{name}/{it}" for name in key.clean for it in _asked(key.poisoned[name])})
     given: dict[tuple[str, str | None], Answers] = {}
+    paces = {}
     for name in key.clean:
         if name not in record.badnets:
             raise UserError(f"{path}: has no badnets.{name}; evaluate again")
         mine = below(f"{name}/", arrays)
         own = answers_of(answers, track.badnets[name], mine)
+        clocks = clocks_of(answers, track.badnets[name], mine)
+        paces[name] = pace(clocks["batch_seconds"], clocks["batch_images"])
         unrepaired = answers_of(answers, track.badnets[name], below("baseline/", mine))
         given[name, None] = Answers(own["clean"], unrepaired["clean"])
         given |= {(name, it): Answers(own["poisoned"][it], unrepaired["poisoned"][it]) for it in key.poisoned[name]}
-    return contender(record, null=null), key.pack(given)
+    packed = key.pack(given)
+    if unsure := key.unsure(packed):
+        raise UserError(
+            f"{answers}: the unrepaired BadNet {unsure} is right, or fooled, on next to no image; evaluate again"
+        )
+    return contender(record, paces, null=null), packed
 
 
 def _asked(triggers: Iterable[str]) -> list[str]:
-    """A BadNet's answers in a file of answers; it has the host's clock readings too, which no board needs."""
+    """What boards need of a BadNet in a file of answers."""
     names = ["clean", *(f"poisoned/{trigger}" for trigger in triggers)]
-    return names + [f"baseline/{name}" for name in names]
+    return [*names, *(f"baseline/{name}" for name in names), *CLOCKS]

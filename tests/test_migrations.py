@@ -76,6 +76,7 @@ def test_a_damaged_older_record_is_refused_in_one_line(old: Path, part: str, val
         read_record(old)
     assert str(caught.value).startswith(str(old))
     assert "\n" not in str(caught.value)
+    assert value or "is no record of its schema_version, 1;" in str(caught.value)
 
 
 def test_a_key_that_stands_twice_is_found_in_an_older_record_too(old: Path) -> None:

@@ -1,5 +1,6 @@
 """Ranks and what is sure about them: against plain references, planted ties and gaps, and simulated truth."""
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations
 from math import comb
@@ -13,7 +14,7 @@ from harness.bootstrap import PoisonedAnswers, identity_counts, interval, score_
 from harness.score import HALVES, mean
 from leaderboard.boards import Field, Scope, Wanted, boards, overall
 from leaderboard.comparing import differences, mcnemar, rank_intervals
-from leaderboard.contenders import LIVE_DEFENSE, REPAIRED_MODEL
+from leaderboard.contenders import FAILED, FAILED_ON_SOME, LIVE_DEFENSE, REPAIRED_MODEL
 from leaderboard.marks import Key
 from leaderboard.measures import MEASURES, asr, ca, der, dr, score, speed
 from leaderboard.resampling import badnet_figures
@@ -162,7 +163,7 @@ def test_speed_is_the_clocks_and_has_no_interval() -> None:
     failed = {"images_per_second": dict.fromkeys(BADNETS, None)}
     made = board(field(key(), {"slow": GOOD, "quick": POOR, "none": GOOD}, quick=quick, none=failed), speed)
     assert [(row.submission, row.value, row.low, row.rank) for row in made.rows] == [
-        ("quick", 300.0, None, 1), ("slow", 100.0, None, 2),
+        ("quick", 300.0, None, 1), ("slow", 100.0, None, 2), ("none", 0.0, None, 3),
     ]  # fmt: skip
 
 
@@ -193,6 +194,15 @@ def test_the_board_over_all_tracks_is_of_those_that_are_in_all() -> None:
     values = [next(row.value for row in it.rows if row.submission == "good") for it in apart]
     assert made.rows[0].value == pytest.approx(sum(values) / 2)
     assert made.rows[0].weakest.startswith("second / ")
+
+
+def test_who_failed_on_one_track_has_the_worst_case_there_and_is_ranked_over_all() -> None:
+    skills = {"good": GOOD, "poor": POOR, "none": POOR}
+    first = field(key(each=9), skills, none={"badges": ("model", FAILED)})
+    second = field(key(each=9), skills, good={"badges": ("model", FAILED)}, none={"badges": ("model", FAILED)})
+    made = overall([first, replace(second, track="second")]).by_name
+    assert (made["good"].rank, made["good"].badges) == (1, ("model", FAILED_ON_SOME))
+    assert (made["none"].rank, made["none"].badges) == (None, ("model", FAILED))
 
 
 def naive_differences(figures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -227,8 +237,12 @@ def test_draws_without_a_score_are_left_out_for_all() -> None:
     spoilt = figures.copy()
     spoilt[1, 50] = np.nan
     np.testing.assert_array_equal(differences(spoilt).reach, differences(np.delete(figures, 50, axis=1)).reach)
-    with pytest.raises(ValueError, match="no draw"):
-        differences(np.array([[1.0, np.nan], [1.0, 2.0]]))
+
+
+def test_nothing_is_certain_where_no_draw_has_all_figures() -> None:
+    found = differences(np.array([[5.0, np.nan], [1.0, 2.0]]))
+    assert np.isinf(found.reach).all()
+    assert [it.tolist() for it in rank_intervals(found, higher_is_better=True)] == [[1, 1], [2, 2]]
 
 
 @given(st.integers(0, 60), st.integers(0, 60))

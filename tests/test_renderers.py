@@ -4,18 +4,25 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 
-from leaderboard.asked import formats, render
-from leaderboard.boards import Board
+from leaderboard.asked import format_for, formats, render
+from leaderboard.boards import Board, Field
 from leaderboard.columns import VERSION
 from leaderboard.measures import MEASURES, score
+from leaderboard.render.markdown import escape
 from leaderboard.verdict import verdict
 from tests.conftest import ROOT
 from tests.made_boards import Skill, board, board_of, contender, field, key
 
-HOSTILE = "=cmd|' /C calc'!A0 \x1b[31m <script>alert(1)</script> [x](https://evil.example) | $\\input{/etc/passwd}$ \u202e\n\r%&_#~^{}`"
+HOSTILE = (
+    "=cmd|' /C calc'!A0 \x1b[31m <script>alert(1)</script>", "[x](https://evil.example) |",
+    "$\\input{/etc/passwd}$ \u202e\n\r%&_#~^{}`",
+)  # fmt: skip
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1")
 
 
@@ -28,7 +35,7 @@ def made() -> Board:
 
 @pytest.fixture(scope="module")
 def hostile() -> Board:
-    return board_of([contender("team", badges=("model", HOSTILE, *FORMULAS))])
+    return board_of([contender("team", badges=("model", *HOSTILE, *FORMULAS))])
 
 
 @pytest.mark.parametrize("format_name", formats())
@@ -65,6 +72,27 @@ def test_csv_is_read_back_and_no_cell_is_a_formula(made: Board, hostile: Board) 
     worst = board_of([contender("team", badges=(badge,)) for badge in FORMULAS])
     for row in csv.DictReader(io.StringIO(render([worst], "csv"))):
         assert re.match(r"'[=+@-]", row["badges"])
+
+
+def test_a_badge_is_one_cell_wherever_a_spreadsheet_parts_them() -> None:
+    text = render([board_of([contender("team", badges=("model", "=1+1", "a;=2"))])], "csv")
+    [row] = csv.DictReader(io.StringIO(text))
+    assert row["badges"] == "model;'=1+1;a,=2"
+    assert not [cell for line in csv.reader(io.StringIO(text), delimiter=";") for cell in line if cell.startswith("=")]
+
+
+@pytest.mark.parametrize("words", ["__x__", "_x_", "a _b_ c", "___", "_[x]_"])
+def test_underscores_give_no_emphasis(words: str) -> None:
+    assert MarkdownIt().renderInline(escape(words)) == words
+
+
+@pytest.mark.parametrize(
+    "output,format_name",
+    [(None, "terminal"), ("x.md", "markdown"), ("x.CSV", "csv"), ("x.json", "json"), ("x.tex", "latex"),
+     ("x.txt", "text"), ("x", "text"), ("x.pdf", "text")],
+)  # fmt: skip
+def test_a_files_name_asks_for_its_format(output: str | None, format_name: str) -> None:
+    assert format_for(Path(output) if output else None) == format_name
 
 
 def test_json_has_the_columns_that_the_documentation_names(made: Board) -> None:
@@ -111,6 +139,24 @@ def test_markdown_has_no_tag_link_or_column_of_a_stranger(hostile: Board) -> Non
 )  # fmt: skip
 def test_the_verdict_says_who_leads_and_whether_that_is_real(skills: dict[str, Skill], words: str) -> None:
     assert re.match(words, verdict(board(field(key(each=10), skills)).rows, score))
+
+
+@pytest.mark.parametrize(
+    "names,words",
+    [
+        ("ab", "a and b"),
+        ("abcd", "a, b, c and d"),
+        ("abcde", "a, b, c, d and 1 other"),
+        ("abcdef", "a, b, c, d and 2 others"),
+    ],
+)
+def test_those_who_are_equal_share_the_first_rank(names: str, words: str) -> None:
+    one = field(key(), {"a": Skill()})
+    alike = Field(
+        track="made", key=one.key, contenders=[contender(name) for name in names], packed=np.repeat(one.packed, len(names), axis=0)
+    )  # fmt: skip
+    rows = board(alike).rows
+    assert verdict(rows, score) == f"{words} share the first rank, with {rows[0].value:.1f}."
 
 
 def test_nobody_leads_where_nobody_is_ranked() -> None:

@@ -1,6 +1,7 @@
 """Records can be recomputed from their answers bit for bit, and are ranked."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 
+from harness.digests import digest_file
+from harness.errors import UserError
 from harness.record import Record, parse_record, schema
 from harness.rescore import differences
 from leaderboard import kept
@@ -158,6 +161,81 @@ def test_what_was_read_before_is_not_read_again(
         assert asked(tmp_path, tiny_track_folder) == first
 
 
+def test_a_record_that_was_renamed_is_no_record_whatever_was_read_before(
+    results: Path, tiny_track_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(results / "tiny", tmp_path / "tiny")
+    asked(tmp_path, tiny_track_folder)
+    for end in (".json", ".answers.npz"):
+        (tmp_path / "tiny" / f"oracle{end}").rename(tmp_path / "tiny" / f"better{end}")
+    [board], problems = asked(tmp_path, tiny_track_folder)
+    assert "oracle" not in board.by_name
+    assert ["name it oracle.json, or remove it" in line for line in problems] == [True]
+
+
+def test_times_of_answering_are_the_clocks_readings_not_what_a_record_states(
+    results: Path, tiny_track_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(results / "tiny", tmp_path / "tiny")
+    path = tmp_path / "tiny" / "nothing.json"
+    record = json.loads(path.read_text())
+    for badnet in record["badnets"].values():
+        badnet["timing"] |= {"images_per_second": 1e15, "exam_seconds": 0.0}
+    path.write_text(json.dumps(record))
+    request = Request([str(tiny_track_folder)], measure="speed")
+    [before], [after] = answer(results, request).boards, answer(tmp_path, request).boards
+    assert after == before
+    stated = read(results, "nothing").badnets
+    assert before.by_name["nothing"].value == np.mean(
+        [it.timing.images_per_second for it in stated.values() if it.triggers]
+    )
+    assert before.by_name["broken"].value == 0
+
+
+def test_answers_that_may_not_be_read_cost_their_record_alone(
+    results: Path, tiny_track_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(results / "tiny", tmp_path / "tiny")
+
+    def digest(path: Path) -> str | None:
+        if path.name == "oracle.answers.npz":
+            raise PermissionError(13, "Permission denied")
+        return digest_file(path)
+
+    monkeypatch.setattr("leaderboard.reading.digest_file", digest)
+    [board], problems = asked(tmp_path, tiny_track_folder)
+    assert "oracle" not in board.by_name
+    assert problems == [f"{tmp_path}/tiny/oracle.answers.npz: cannot be read (Permission denied)"]
+
+
+def test_a_board_without_any_record_is_written_over_no_other(
+    results: Path, badnet: Run, tiny_track_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(results / "tiny", tmp_path / "tiny")
+    for path in (tmp_path / "tiny").glob("*.json"):
+        path.write_text("{")
+    page = tmp_path / "board.md"
+    page.write_text("the last one")
+    done = badnet("leaderboard", "--track", tiny_track_folder, "--results", tmp_path, "--out", page)
+    assert done.returncode == 2
+    assert "no record can be shown; " in done.stderr
+    assert "(3 more like it)" in done.stderr
+    assert page.read_text() == "the last one"
+
+
+def test_a_track_of_clean_twins_has_no_board(results: Path, tiny_track_folder: Path, tmp_path: Path) -> None:
+    track = tmp_path / "twins"
+    shutil.copytree(tiny_track_folder, track)
+    stated = (track / "track.toml").read_text()
+    (track / "track.toml").write_text(re.sub(r"triggers\..*\n", "", stated))
+    manifest = json.loads((track / "manifest.json").read_text())
+    for files in manifest["badnets"].values():
+        files["poisoned"] = {}
+    (track / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="has no BadNet with a backdoor"):
+        answer(results, Request([str(track)]))
+
+
 def test_the_whole_format_is_the_same_bytes_each_time_and_an_unchanged_file_is_left_alone(
     results: Path, badnet: Run, tiny_track_folder: Path, tmp_path: Path
 ) -> None:
@@ -193,13 +271,14 @@ def test_the_board_is_written_as_markdown_and_for_a_terminal(
 @pytest.mark.parametrize(
     "options,words",
     [
-        (["--format", "pdf"], "--format 'pdf': no such format; one of csv, json, latex, markdown, terminal"),
+        (["--format", "pdf"], "--format 'pdf': no such format; one of csv, json, latex, markdown, terminal, text"),
         (["--by", "scor"], "--by 'scor': no such measure; did you mean 'score'?"),
         (["--badnet", "frist"], "has none with a backdoor of that name; did you mean 'first'?"),
         (["--badnet", "twin"], "has none with a backdoor of that name"),
         (["--trigger", "patch"], "of which BadNet? name one with --badnet"),
         (["--badnet", "first", "--trigger", "hat"], "first has no such trigger; one of patch"),
         (["--badnet", "first", "--trigger", "patch", "--by", "speed"], "leave out --trigger"),
+        (["--out", "."], "--out .: is a folder; name a file in it"),
         (["--results", "nowhere"], "no records; run `make evaluate"),
         (["--track", "nowhere"], "no such track"),
     ],

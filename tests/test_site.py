@@ -13,6 +13,7 @@ from PIL import Image
 
 from harness.digests import digest_file
 from harness.errors import UserError
+from harness.sitting import write_changed
 from leaderboard.site.building import HERE, LISTING, build
 from tests.conftest import ROOT
 from tests.fuzz.documents import write_results, write_track
@@ -124,9 +125,46 @@ def test_a_folder_with_other_things_in_it_is_left_alone(place: Path) -> None:
 def test_a_listing_cannot_name_files_outside_of_the_site(place: Path) -> None:
     site = built(place)
     (place / "precious").write_text("x")
-    (site / LISTING).write_text(json.dumps(["../precious", str(place / "precious"), "gone.html"]))
+    (site / LISTING).write_text(json.dumps({"files": ["../precious", str(place / "precious"), "gone.html"]}))
     built(place)
     assert (place / "precious").exists()
+
+
+def test_an_interrupted_build_is_taken_up_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    def interrupted(path: Path, data: bytes) -> bool:
+        told.append(path.name)
+        if path.name == "tiny.other.html":
+            raise KeyboardInterrupt
+        return write_changed(path, data)
+
+    monkeypatch.setattr("leaderboard.site.building.write_changed", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        built(place)
+    monkeypatch.undo()
+    assert (place / "site/submissions/tiny.mine.html").exists()
+    for name in ("mine.json", "mine.answers.npz"):
+        (place / "results/tiny" / name).unlink()
+    built(place)
+    assert not (place / "site/submissions/tiny.mine.html").exists()
+    assert (place / "site/submissions/tiny.other.html").exists()
+
+
+@pytest.mark.parametrize("badge", ["unverified", "oracle"])
+def test_a_division_in_which_nobody_is_ranked_has_a_page(place: Path, badge: str) -> None:
+    edit(place / "results/tiny/mine.json", submission={"marks": [badge]})
+    (place / "results/tiny/other.json").unlink()
+    site = built(place)
+    assert "Nobody is ranked here yet." in (site / "index.html").read_text()
+    assert not list((site / "submissions").glob("*other*"))
+
+
+def test_a_track_that_is_not_here_costs_no_other(place: Path) -> None:
+    tracks = [str(place / "tiny"), "nowhere"]
+    done = build(place / "site", tracks, place / "results", place / "runs")
+    assert ["no such track" in problem for problem in done.problems] == [True]
+    assert (place / "site/boards/tiny.html").exists()
 
 
 def test_a_strangers_words_are_only_words(place: Path) -> None:

@@ -13,10 +13,14 @@ class TooNew(Exception):
     """The record's schema is newer than this code; the text is its version."""
 
 
+class Damaged(Exception):
+    """The record is not what its schema wants; the text is its version."""
+
+
 def newest_form(data: bytes, newest: int) -> bytes:
     """The record's JSON in the newest version; `data` itself where it is that already, or no record at all.
 
-    Raises TooNew where the version is higher than `newest`.
+    Raises TooNew where the version is higher than `newest`, Damaged where it cannot be read as what it says it is.
     """
     try:
         record: Any = json.loads(data)
@@ -32,7 +36,7 @@ def newest_form(data: bytes, newest: int) -> bytes:
     for step in range(version, newest):
         try:
             record = importlib.import_module(f"harness.migrations.from_{step}").migrate(record)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            return data
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Damaged(f"{step}") from error
         record["schema_version"] = step + 1
     return json.dumps(record).encode()

@@ -1,4 +1,4 @@
-"""One file per format, each with `render(boards) -> str`."""
+"""One file per format, each with `render(boards) -> str` and `SUFFIX`, how its files' names end."""
 
 from collections.abc import Iterator, Sequence
 
@@ -56,7 +56,7 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.utility:.3f}",
         f"{row.protection:.3f}",
         *(("", "") if lead is None else (chance(lead.ca_p), chance(lead.dr_p))),
-        ", ".join(row.badges),
+        ", ".join(map(badge_words, row.badges)),
     )
     return tuple(harmless(word, 200) for word in words)
 

@@ -7,27 +7,28 @@ from typing import Any
 
 from harness.wording import harmless
 from leaderboard.boards import Board
-from leaderboard.columns import VERSION, columns
+from leaderboard.columns import COLUMNS, VERSION, columns
 
 FORMULA = ("=", "+", "-", "@")
 """What a spreadsheet takes words that begin so for."""
 
+SUFFIX = ".csv"
+
 
 def render(boards: Sequence[Board]) -> str:
     """One line a row, all boards below each other, under one heading; badges are joined by ";"."""
-    lines = [{"version": VERSION, **columns(board, row)} for board in boards for row in board.rows]
     page = io.StringIO()
     writer = csv.writer(page, lineterminator="\n")
-    if lines:
-        writer.writerow(lines[0])
-    writer.writerows([_cell(value) for value in line.values()] for line in lines)
+    writer.writerow(["version", *COLUMNS])
+    for board in boards:
+        writer.writerows([VERSION, *map(_cell, columns(board, row).values())] for row in board.rows)
     return page.getvalue()
 
 
 def _cell(value: Any) -> Any:
     """A number as it is; words such that no spreadsheet computes with them."""
-    if isinstance(value, list):
-        value = ";".join(value)
+    if isinstance(value, list):  # some spreadsheets part columns at each ";"
+        return ";".join(_cell(one.replace(";", ",")) for one in value)
     if not isinstance(value, str):
         return value
     words = harmless(value)

@@ -8,6 +8,8 @@ from leaderboard.boards import Board
 from leaderboard.columns import VERSION, columns
 from leaderboard.comparing import CONFIDENCE
 
+SUFFIX = ".json"
+
 
 def render(boards: Sequence[Board]) -> str:
     """One object; what its keys are is in `docs/leaderboard.md`. Only ASCII, so that no reader is steered by its words."""

@@ -14,6 +14,8 @@ SPECIAL = {
 UNKNOWN = "?"
 """For what a LaTeX of 1994 has no letter for."""
 
+SUFFIX = ".tex"
+
 
 def render(boards: Sequence[Board]) -> str:
     """One table for each division, in which a stranger's words are only words."""

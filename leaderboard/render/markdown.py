@@ -9,6 +9,8 @@ from leaderboard.boards import Board
 from leaderboard.render import MEANINGS, NUMERIC, cells, draws_in_words, headings, sections
 from leaderboard.verdict import verdict
 
+SUFFIX = ".md"
+
 
 def render(boards: Sequence[Board]) -> str:
     """A heading and a table for each division, in which a stranger's words are only words."""
@@ -29,4 +31,4 @@ def render(boards: Sequence[Board]) -> str:
 
 def escape(words: str) -> str:
     """Words without a meaning to Markdown or HTML: no tag, link, picture, emphasis or new column."""
-    return re.sub(r"([\\`*\[\]<>(){}|~&#!$@:]|\b_|_\b|(?<=www)\.)", r"\\\1", words)
+    return re.sub(r"([\\`*\[\]<>(){}|~&#!$@:]|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.)", r"\\\1", words)

@@ -1,7 +1,8 @@
 """Writes the pages: only files that changed, and none is left of submissions that are gone."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from leaderboard.site.submission import submission_page
 from leaderboard.verdict import verdict
 
 HERE = Path(__file__).resolve().parent
-LISTING = "pages.json"
+LISTING = "badnet-site.json"
 """The files of the site, in its folder: what an older one wrote and this one does not is removed."""
 
 
@@ -47,16 +48,30 @@ def build(output: Path, tracks: Sequence[str], results: Path, runs: Path, report
     fields, problems = read_fields(results, tracks, report)
     if not fields:
         raise UserError(f"{results}: no record to show; {problems[0] if problems else 'evaluate a submission first'}")
-    written: list[str] = []
+    _list(output, before)  # so that the folder is known for a site, however this ends
+    written: set[str] = set()
     changed = 0
-    for path, content in _pages(fields, [find_track(name) for name in tracks], results, runs, report):
-        changed += write_changed(output / path, content)
-        written.append(path)
-    for path in before - set(written):
+    try:
+        for path, content in _pages(fields, _found(tracks), results, runs, report):
+            written.add(path)
+            changed += write_changed(output / path, content)
+    except BaseException:
+        _list(output, before | written)
+        raise
+    for path in before - written:
         (output / path).unlink(missing_ok=True)
         changed += 1
-    write_changed(output / LISTING, (json.dumps(sorted(written), indent=1) + "\n").encode())
+    _list(output, written)
     return Built(sum(path.endswith(".html") for path in written), changed, problems)
+
+
+def _found(tracks: Sequence[str]) -> list[Track]:
+    """Those that are here; of the others a problem was told."""
+    found = []
+    for name in tracks:
+        with suppress(UserError):
+            found.append(find_track(name))
+    return found
 
 
 def _pages(fields: Sequence[Field], tracks: Sequence[Track], results: Path, runs: Path, report: Report) -> Pages:
@@ -160,12 +175,16 @@ def _assets() -> Pages:
                 yield f"{folder}/{path.name}", path.read_bytes()
 
 
+def _list(output: Path, files: Set[str]) -> None:
+    write_changed(output / LISTING, (json.dumps({"files": sorted(files)}, indent=1) + "\n").encode())
+
+
 def _listed(output: Path) -> set[str]:
     """The files that an earlier build wrote; raises UserError for a folder with other things in it."""
     if not output.is_dir():
         return set()
     try:
-        listed = json.loads((output / LISTING).read_text())
+        listed = json.loads((output / LISTING).read_text())["files"]
         found = {
             it for it in listed if isinstance(it, str) and (output / it).resolve().is_relative_to(output.resolve())
         }
@@ -173,6 +192,6 @@ def _listed(output: Path) -> set[str]:
         if any(output.iterdir()):
             raise UserError(f"--out {output}: holds other things than a site; name another folder") from None
         return set()
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{output / LISTING}: cannot be read; remove the folder, and write it anew") from error
     return found

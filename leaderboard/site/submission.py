@@ -9,7 +9,7 @@ from harness.outcomes import METRICS
 from harness.record import BadNetRecord, RateRecord, Record
 from harness.tables import COMPANY
 from harness.wording import harmless
-from leaderboard.boards import Board, Wanted
+from leaderboard.boards import Board, Scope, Wanted
 
 SHORT = 120
 """Characters of a finding that a page shows; the record has them all."""
@@ -28,7 +28,7 @@ def submission_page(record: Record, made: Mapping[Wanted, Board], pictures: Mapp
         "submission": record.submission,
         "authors": harmless(", ".join(record.submission.authors), 300),
         "description": harmless(record.submission.description, 1000),
-        "row": next(iter(rows.values())),
+        "row": rows[Wanted(Scope(track))],
         "standing": standing,
         "badnets": [_badnet(badnet, it, pictures) for badnet, it in record.badnets.items()],
         "provenance": _provenance(record),

@@ -123,6 +123,8 @@ EDITS = [
     row("leaves a BadNet out of the record", "has no badnets.second", "badnets.second", None),
     row("writes a seed that is no number", "badnets.first.seed: is no hex", "badnets.first.seed", "0x; import os"),
     row("writes a seed of 10,000 digits", "badnets.first.seed: is no hex", "badnets.first.seed", "f" * 10_000),
+    row("takes less than no time", "repair_seconds: is no time", "badnets.first.timing.repair_seconds", -5.0),
+    row("takes longer than the world is old", "start_seconds: is no time", "badnets.first.timing.start_seconds", 1.7e308),
     row("writes negative counts", "count: is no count", "badnets.first.rates.clean_accuracy.count", -1),
     row("writes a negative target", "target: is no count", "badnets.first.triggers.patch.target", -1),
     row("names another weakest BadNet", "score.weakest: is no BadNet", "score.weakest", "nothing"),
@@ -265,6 +267,23 @@ def test_answers_that_do_not_fit(name: str, array: Any, words: str, record: Path
 
 
 @pytest.mark.threat(
+    PART,
+    does="forges the unrepaired BadNet's answers so that no draw has a score",
+    outcome="shown as a problem, not ranked",
+)
+@pytest.mark.parametrize("right", [0, 1], ids=["none", "one person"])
+@pytest.mark.parametrize("name", ["clean", "poisoned/patch"])
+def test_an_unrepaired_badnet_that_is_none(name: str, right: int, record: Path, place: Path) -> None:
+    arrays = load_arrays(answers_path(record))
+    forged = arrays[f"first/baseline/{name}"].copy()
+    forged[right:] = -1 if name == "clean" else 0
+    edit(record, "provenance.answers", save_arrays(answers_path(record), arrays | {f"first/baseline/{name}": forged}))
+    with pytest.raises(UserError, match="the unrepaired BadNet first is right, or fooled, on next to no") as caught:
+        answer(place / "results", Request([str(place / "tiny")]))
+    one_line(caught)
+
+
+@pytest.mark.threat(
     PART, does="forges authors, marks and reasons of escape codes, markup, HTML and links", outcome="plain words"
 )
 def test_a_strangers_words_are_only_words(record: Path, place: Path, badnet: Run) -> None:
@@ -302,9 +321,8 @@ def test_a_second_record_of_one_submission_is_not_ranked(record: Path, place: Pa
 @pytest.mark.threat(PART, does="hands in a record of an easier track", outcome="shown as a problem, not ranked")
 def test_a_record_of_another_track_is_not_ranked(record: Path, place: Path) -> None:
     edit(record, "track.name", "easier")
-    boards, problems = answer(place / "results", Request([str(place / "tiny")]))
-    assert boards == []
-    assert "is a record of track 'easier'" in problems[0]
+    with pytest.raises(UserError, match="is a record of track 'easier'"):
+        answer(place / "results", Request([str(place / "tiny")]))
 
 
 @pytest.mark.threat(PART, does="names a record's file with escape codes", outcome="shown as a problem, without them")
