@@ -36,7 +36,8 @@ class Rung(NamedTuple):
     keep: float
 
 
-RUNGS = (Rung(30, 4, 0.1), Rung(40, 8, 0.25), Rung(120, 24, 1.0))
+RUNGS = (Rung(30, 4, 0.1), Rung(40, 8, 0.5), Rung(120, 24, 1.0))
+"""One label of twenty goes through to the end: with half as many the bar is too unsteady (`docs/design/decisions.md`)."""
 
 
 class Scan(NamedTuple):

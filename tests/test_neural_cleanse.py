@@ -1,5 +1,6 @@
 """Neural Cleanse: the batched reversal is the plain one, the scan finds planted targets and no others, each mitigation works."""
 
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from harness.models.contracts import BadNetView, Images
 from harness.models.findings import ByLabel, ReversedTrigger
 from harness.models.keras_to_torch import convert
 from reference_defenses import _label_scan
-from reference_defenses._label_scan import SPREAD, Rung, outliers, scan
+from reference_defenses._label_scan import RUNGS, SPREAD, Rung, outliers, scan
 from reference_defenses._leads import relative_leads
 from reference_defenses._mitigations import MITIGATIONS
 from reference_defenses._nets import load_graph
@@ -138,6 +139,17 @@ def test_clean_nets_get_a_target_as_often_as_was_said(classes: int) -> None:
     tails = np.sort(np.exp(SPREAD * rng.normal(size=(100, classes))))[:, :32].astype(np.float32)
     alarms = np.mean([tail[0] < outliers(tail, classes, 0.2) for tail in tails])
     assert 0.1 < alarms < 0.32
+
+
+def test_a_target_half_as_large_as_the_smallest_of_1283_labels_stands_out() -> None:
+    classes, finalists = 1283, 1283
+    for rung in RUNGS:
+        finalists = ceil(rung.keep * finalists)
+    rng = np.random.default_rng(0)
+    tails = np.sort(np.exp(SPREAD * rng.normal(size=(50, classes))))[:, :finalists].astype(np.float32)
+    target = np.median(tails[:, 0]) / 2
+    found = [target < outliers(np.concatenate([[target], tail[:-1]]), classes, 0.05) for tail in tails]
+    assert np.mean(found) >= 0.94
 
 
 def test_nothing_stands_out_among_too_few_or_among_failures() -> None:
