@@ -106,14 +106,23 @@ class Key:
 
         A draw has none where the BadNet is right on no clean image of it, or fooled by no poisoned one.
         """
-        for badnet, trigger in self._places:
-            bits = self.unpack(packed[None], badnet, trigger)[-1, 0]
-            identities = self.identities(badnet, trigger)
-            groups = np.where(identities < 0, self.classes + np.arange(len(identities)), identities)
-            missing = 1 - len(np.unique(groups[bits])) / max(1, len(np.unique(groups)))
-            if missing ** max(1, len(np.unique(groups))) > MOST_WITHOUT:
+        for (badnet, trigger), (groups, count) in self._drawn.items():
+            hit = np.zeros(count, np.bool_)
+            hit[groups[self.unpack(packed[None], badnet, trigger)[-1, 0]]] = True
+            if not count or (1 - hit.mean()) ** count > MOST_WITHOUT:
                 return badnet
         return None
+
+    @cached_property
+    def _drawn(self) -> Mapping[tuple[str, str | None], tuple[NDArray[np.int64], int]]:
+        """What of each set is drawn together, 0.. for each image that counts, and how many there are to draw."""
+        drawn = {}
+        for badnet, trigger in self._places:
+            identities = self.identities(badnet, trigger)
+            alone = self.classes + np.arange(len(identities))
+            present, groups = np.unique(np.where(identities < 0, alone, identities), return_inverse=True)
+            drawn[badnet, trigger] = groups, len(present)
+        return drawn
 
     def _bits(self, badnet: str, trigger: str | None, given: Answers) -> Bits:
         if trigger is None:
