@@ -79,6 +79,9 @@ def read_fields(results: Path, tracks: Iterable[str], report: Report = silent) -
         problems += read.problems
         if read.field:
             fields.append(read.field)
+    if not fields:
+        more = f" ({len(problems) - 1:,} more like it)" if len(problems) > 1 else ""
+        raise UserError(f"{results}: no record can be shown; {problems[0]}{more}")
     return fields, problems
 
 
@@ -92,9 +95,6 @@ def answer(results: Path, request: Request, report: Report = silent) -> Answer:
         raise UserError(f"--trigger {request.trigger!r}: of which BadNet? name one with --badnet")
     measure, policy = MEASURES[request.measure], read_policy()
     fields, problems = read_fields(results, request.tracks, report)
-    if not fields:
-        more = f" ({len(problems) - 1:,} more like it)" if len(problems) > 1 else ""
-        raise UserError(f"{results}: no record can be shown; {problems[0]}{more}")
     made: list[Board] = []
     if len(fields) > 1:
         made.append(overall(fields, measure, policy))

@@ -17,7 +17,6 @@ CLEAN_ROWS = 2
 POISONED_ROWS = 3
 """Flagged; the attacker wins; the attacker wins against the unrepaired BadNet."""
 
-
 MOST_WITHOUT = 0.05
 """The share of draws that may have no score on a BadNet; of a real BadNet next to none has not."""
 

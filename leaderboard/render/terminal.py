@@ -18,7 +18,6 @@ WIDE = 130
 LEFT_OUT = {"U": 130, "P": 130, "CA p": 130, "DR p": 130, "weakest BadNet": 100}
 """Columns that only a terminal of so many characters shows: the other formats have them all."""
 
-
 SUFFIX = None
 """Of files in this format: it is for no file."""
 

@@ -46,8 +46,6 @@ def build(output: Path, tracks: Sequence[str], results: Path, runs: Path, report
     """Write the site into a folder; raises UserError where there is nothing to show, or the folder is somebody else's."""
     before = _listed(output)
     fields, problems = read_fields(results, tracks, report)
-    if not fields:
-        raise UserError(f"{results}: no record to show; {problems[0] if problems else 'evaluate a submission first'}")
     _list(output, before)  # so that the folder is known for a site, however this ends
     written: set[str] = set()
     changed = 0
