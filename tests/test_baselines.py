@@ -19,7 +19,8 @@ from harness.record import Record, read_record, write_record
 from harness.submission import Submission
 from leaderboard.asked import RESULTS
 from leaderboard.baseline_notes import SUBMISSIONS, Baseline, Notes, Published, exams, hyper_parameters, read_notes
-from leaderboard.baselines import PAGE, Baselines, page, read_baselines
+from leaderboard.baseline_page import Baselines, page
+from leaderboard.baselines import PAGE, read_baselines
 from leaderboard.contenders import contender
 from tests.conftest import ROOT, TARGET
 from tests.fuzz.documents import write_results, write_track
