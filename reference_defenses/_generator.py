@@ -66,13 +66,14 @@ class Sweep:
         self.validation, self.scale, self.rng = validation, scale, rng
 
     def train(
-        self, generator: Generator, labels: NDArray[np.int64], *, steps: int, images: int, what: str, progress: Progress
-    ) -> None:
-        """Train in place; labels (n,): the net's label for each code; images: for each label of a step."""
+        self, generator: Generator, labels: NDArray[np.int64], *, steps: int, images: int, what: str, progress: Progress,
+        slower: float = 1.0,
+    ) -> None:  # fmt: skip
+        """Train in place; labels (n,): the net's label for each code; images: for each label of a step; slower: the rates."""
         optimizer = torch.optim.Adam(
             [
-                {"params": generator.codes.parameters(), "lr": CODE_RATE},
-                {"params": [*generator.first.parameters(), *generator.layers.parameters()], "lr": RATE},
+                {"params": generator.codes.parameters(), "lr": slower * CODE_RATE},
+                {"params": [*generator.first.parameters(), *generator.layers.parameters()], "lr": slower * RATE},
             ]
         )
         rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
