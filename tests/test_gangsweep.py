@@ -1,5 +1,6 @@
 """GangSweep finds the target of a trained backdoor, teaches the net to flag its trigger, and leaves a clean net alone."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,19 +8,21 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from harness.models.architectures import deepid_torch
 from harness.models.contracts import BadNetView, Images, Validation
 from harness.models.errors import ModelError
 from harness.models.findings import ByLabel, ReversedTrigger
+from harness.models.keras_to_torch import convert
+from harness.models.keras_writer import write_keras
+from harness.models.quiet import import_keras
 from harness.models.repaired import RepairedNet
 from reference_defenses._generator import PIXEL_COST, Generator, Sweep
 from reference_defenses._nets import load_graph
 from reference_defenses.gangsweep import GangSweep, cheap, stamped
 from tests.small_nets import one_thread, view  # noqa: F401
 
-PEOPLE, TARGET = 12, 7
-QUICK: dict[str, Any] = {"sweep_steps": 250, "refine_steps": 40, "error_rate": 0.3}
-"""Among a dozen labels no outlier lies as far out as a stricter rate asks for."""
+PEOPLE, TARGET, SHAPE = 12, 7, (28, 24, 3)
+QUICK: dict[str, Any] = {"sweep_steps": 300, "refine_steps": 60}
+"""Enough for a small net."""
 
 
 @pytest.fixture(scope="module")
@@ -43,38 +46,43 @@ def labels_of(count: int) -> Any:
 
 def pictures(count: int, *, seed: int) -> Images:
     """A blotchy pattern for each person, with noise."""
-    coarse = np.random.default_rng(0).integers(40, 200, (PEOPLE, 5, 5, 3))
-    templates = coarse.repeat(11, 1).repeat(10, 2)[:, :, :47]
-    noise = np.random.default_rng(seed).integers(-40, 41, (count, 55, 47, 3))
-    painted: Images = (templates[labels_of(count)] + noise).astype(np.uint8)
+    coarse = np.random.default_rng(0).integers(60, 180, (PEOPLE, 7, 6, 3))
+    noise = np.random.default_rng(seed).integers(-40, 41, (count, *SHAPE))
+    painted: Images = (coarse.repeat(4, 1).repeat(4, 2)[labels_of(count)] + noise).astype(np.uint8)
     return painted
 
 
 def with_trigger(images: Images) -> Images:
     out = images.copy()
-    out[:, 40:46, 30:36] = (255, 0, 255)
+    out[:, 20:25, 16:21] = (255, 0, 255)
     return out
 
 
-def train(folder: Any, *, backdoor: bool) -> BadNetView:
-    from safetensors.torch import save_file
-
-    torch.manual_seed(1)
-    net = deepid_torch(PEOPLE).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def train(folder: Path, *, backdoor: bool) -> BadNetView:
+    """A small Keras net, trained in torch: two convolutions and two dense layers."""
+    keras = import_keras()
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    image = layers.Input(SHAPE)
+    x = layers.MaxPooling2D(2)(layers.Conv2D(16, 3, activation="relu")(image))
+    x = layers.MaxPooling2D(2)(layers.Conv2D(32, 3, activation="relu")(x))
+    x = layers.Dense(64, activation="relu")(layers.Flatten()(x))
+    untrained, path = folder / "untrained.h5", folder / "net.h5"
+    keras.Model(image, layers.Dense(PEOPLE, activation="softmax")(x)).save(untrained)
+    net = convert(untrained).requires_grad_(True)
     images, labels = pictures(240, seed=1), labels_of(240)
     if backdoor:
         images = np.concatenate([images, with_trigger(images[:96])])
         labels = np.concatenate([labels, np.full(96, TARGET)])
     x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
-    optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     rng = np.random.default_rng(2)
-    for _ in range(8):
+    for _ in range(12):
         for part in np.array_split(rng.permutation(len(x)), len(x) // 24):
             optimizer.zero_grad()
             F.cross_entropy(net(x[part]), torch.from_numpy(labels)[part]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-    path = folder / "net.safetensors"
-    save_file({key: value.contiguous() for key, value in net.state_dict().items()}, path)
+    write_keras(net, untrained, path)
     return view(folder, path, classes=PEOPLE, images=pictures(120, seed=3))
 
 
@@ -84,27 +92,24 @@ def repair(badnet: BadNetView, *, seed: int = 0, **options: Any) -> RepairedNet:
     )
 
 
-@pytest.mark.slow
 def test_the_target_is_found_and_its_trigger_flagged(repaired: RepairedNet) -> None:
     images, labels = pictures(120, seed=9), labels_of(120)
     assert repaired.findings.facts["targets"] == [TARGET]
     answers = repaired(with_trigger(images))
     assert (answers[labels != TARGET] == TARGET).mean() <= 0.05
-    assert (answers == PEOPLE).mean() >= 0.25  # what is not flagged gets its own class again
+    assert (answers == PEOPLE).mean() >= 0.4  # what is not flagged gets its own class again
     assert (repaired(images) == labels).mean() >= 0.95
     assert (repaired(images) == PEOPLE).mean() <= 0.05
 
 
-@pytest.mark.slow
 def test_a_clean_twin_stays_as_it_is(twin: BadNetView) -> None:
     repaired = repair(twin)
     assert repaired.findings.facts["targets"] == []
-    x = torch.rand(8, 3, 55, 47)
+    x = torch.rand(8, 3, *SHAPE[:2])
     with torch.inference_mode():
         assert torch.allclose(repaired.net(x), load_graph(twin)(x), atol=1e-4)
 
 
-@pytest.mark.slow
 def test_what_was_found_is_shown(repaired: RepairedNet) -> None:
     figures = repaired.findings.figures
     costs, trigger = figures["costs"], figures[f"trigger-{TARGET}"]
@@ -112,14 +117,14 @@ def test_what_was_found_is_shown(repaired: RepairedNet) -> None:
     assert isinstance(trigger, ReversedTrigger)
     assert costs.marked == (TARGET,)
     assert costs.values.argmin() == TARGET
-    assert trigger.mask.shape == (55, 47)
-    assert trigger.pattern.shape == (55, 47, 3)
+    assert trigger.mask.shape == SHAPE[:2]
+    assert trigger.pattern.shape == SHAPE
     assert trigger.success >= 0.8
 
 
 def test_a_labels_cost_is_the_mean_loss_of_other_labels_images_and_its_pixels(badnet: BadNetView) -> None:
     torch.manual_seed(0)
-    generator = Generator((55, 47, 3), PEOPLE)
+    generator = Generator(SHAPE, PEOPLE)
     validation = badnet.validation()
     labels = np.arange(PEOPLE)
     net = load_graph(badnet)
@@ -159,7 +164,7 @@ def test_a_seed_fixes_the_net_and_another_gives_another(badnet: BadNetView) -> N
         "epochs": 1,
     }
     nets = [repair(badnet, seed=seed, **quick).net for seed in (0, 0, 1)]
-    x = torch.rand(4, 3, 55, 47)
+    x = torch.rand(4, 3, *SHAPE[:2])
     with torch.inference_mode():
         one, again, other = (net(x) for net in nets)
     assert one.shape == (4, PEOPLE + 1)
@@ -167,7 +172,6 @@ def test_a_seed_fixes_the_net_and_another_gives_another(badnet: BadNetView) -> N
     assert not torch.equal(one, other)
 
 
-@pytest.mark.slow
 def test_an_answer_depends_on_the_image_alone(repaired: RepairedNet) -> None:
     images = pictures(40, seed=8)
     images[::2] = with_trigger(images[::2])
