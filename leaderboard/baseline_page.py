@@ -1,4 +1,4 @@
-"""The page of the baselines: every one's figures from its records, and what was published beside. Pure."""
+"""The page of the baselines: every one's figures from its records, and what was published beside."""
 
 import json
 from collections.abc import Iterable, Mapping

@@ -67,13 +67,16 @@ class Sweep:
 
     def train(
         self, generator: Generator, labels: NDArray[np.int64], *, steps: int, images: int, what: str, progress: Progress,
-        slower: float = 1.0,
+        pace: float = 1.0,
     ) -> None:  # fmt: skip
-        """Train in place; labels (n,): the net's label for each code; images: for each label of a step; slower: the rates."""
+        """Train in place.
+
+        labels (n,): the net's label for each code; images: for each label of a step; pace: of both rates, above 0.
+        """
         optimizer = torch.optim.Adam(
             [
-                {"params": generator.codes.parameters(), "lr": slower * CODE_RATE},
-                {"params": [*generator.first.parameters(), *generator.layers.parameters()], "lr": slower * RATE},
+                {"params": generator.codes.parameters(), "lr": pace * CODE_RATE},
+                {"params": [*generator.first.parameters(), *generator.layers.parameters()], "lr": pace * RATE},
             ]
         )
         rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))

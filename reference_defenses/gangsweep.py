@@ -22,8 +22,8 @@ FEWEST = 20
 """Clean images; a fifth of them confirms what the generator drew."""
 SWEEP_IMAGES, REFINE_IMAGES = 4, 32
 """For each label of a step."""
-SLOWER = 0.1
-"""A label's own generator learns by so much: at the full rate a step may close a mask, which no gradient opens again."""
+REFINE_PACE = 0.1
+"""Of a label's own generator, beside the common one: at the full rates a step may close a mask, which no gradient opens again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ class GangSweep:
     ) -> ReversedTrigger:
         sweep.train(
             own, np.array([label]), steps=self.refine_steps, images=REFINE_IMAGES, what=what, progress=progress,
-            slower=SLOWER,
+            pace=REFINE_PACE,
         )  # fmt: skip
         return _reversed(own, label, sweep.net, held_out, sweep.scale)
 
