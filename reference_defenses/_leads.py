@@ -1,12 +1,10 @@
-"""How far each label can be made to lead on images that hold no detail: a backdoor's target leads without a face."""
+"""How far labels can be made to lead on images that hold no detail: a backdoor's target leads without a face."""
 
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.models.contracts import Progress
@@ -19,32 +17,34 @@ LEARNING_RATE = 0.3
 BETAS = (0.5, 0.9)
 SPREAD = 0.3
 """The standard deviation of a coarse image's logits at first."""
+COMPARED = 96
+"""Labels drawn by chance, whose median a label's lead is compared with."""
 
 
 def relative_leads(
-    net: Scaled, classes: int, shape: Sequence[int], start: torch.Generator, progress: Progress
-) -> NDArray[np.float32]:
-    """The largest lead of each label's logit over all others on coarse images (H, W, C), over the median label's: (N,).
+    net: Scaled, labels: Tensor, classes: int, shape: Sequence[int], start: torch.Generator, progress: Progress
+) -> Tensor:
+    """The largest lead of labels' logits over all others on coarse images (H, W, C), over that of the median label: (k,).
+
+    labels: (k,) of all classes. At least 0.05, as a label that cannot lead at all has nothing to be compared with.
 
     Source of the statistic: Wang, Xiang, Miller, Kesidis, "MM-BD: Post-Training Detection of Backdoor Attacks with
     Arbitrary Backdoor Pattern Types Using a Maximum Margin Statistic", IEEE S&P 2024, arXiv:2205.06900. Unlike there the
-    images are coarse, which the features of clean labels need detail for; a mean is taken over several coarsenesses. At
-    least 0.05, as a label that cannot lead at all has nothing to be compared with.
+    images are coarse, which the features of clean labels need detail for; a mean is taken over several coarsenesses.
     """
-    device = next(net.parameters()).device
+    compared = torch.randperm(classes, generator=start)[:COMPARED].to(labels.device)
+    parts = torch.split(torch.cat([labels, compared]), chunk_of(labels.device))
     found = []
     for turn, points in enumerate(POINTS):
         grid = [max(2, math.ceil(points * side / max(shape[:2]))) for side in shape[:2]]
         noise = SPREAD * torch.randn(1, shape[2], *grid, generator=start)
-        parts = torch.split(torch.arange(classes, device=device), chunk_of(device))
         leads = []
-        for number, labels in enumerate(parts):
-            progress(f"coarse images of {classes} labels", turn * len(parts) + number, len(POINTS) * len(parts))
-            leads.append(_leads(net, labels, noise.to(device), (shape[0], shape[1])))
+        for number, part in enumerate(parts):
+            progress(f"coarse images of {len(labels)} labels", turn * len(parts) + number, len(POINTS) * len(parts))
+            leads.append(_leads(net, part, noise.to(labels.device), (shape[0], shape[1])))
         values = torch.cat(leads)
-        found.append(values / values.median().clamp(min=1e-6))
-    relative: NDArray[np.float32] = torch.stack(found).mean(0).clamp(min=0.05).cpu().numpy()
-    return relative
+        found.append(values / values[len(labels) :].median().clamp(min=1e-6))
+    return torch.stack(found).mean(0)[: len(labels)].clamp(min=0.05)
 
 
 def _leads(net: Scaled, labels: Tensor, noise: Tensor, size: tuple[int, int]) -> Tensor:

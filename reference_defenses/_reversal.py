@@ -83,10 +83,10 @@ class Rows:
         """The patterns of `best_norms`: (r, H, W, C)."""
         return self.best[..., 1:]
 
-    def ranked(self, leads: Tensor) -> Tensor:
-        """The rows (r,) by norm over lead (r,), the smallest first; those without a mask come last, by shortfall."""
+    def ranked(self, weights: Tensor) -> Tensor:
+        """The rows (r,) by norm over weight (r,), the smallest first; those without a mask come last, by shortfall."""
         by_shortfall = self.shortfalls.argsort(stable=True)
-        return by_shortfall[(self.best_norms / leads)[by_shortfall].argsort(stable=True)]
+        return by_shortfall[(self.best_norms / weights)[by_shortfall].argsort(stable=True)]
 
     def wake(self) -> None:
         """Let rows that came to an end go on: other images may still make their masks smaller."""

@@ -1,5 +1,6 @@
 """Neural Cleanse: the batched reversal is the plain one, the scan finds planted targets and no others, each mitigation works."""
 
+from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
@@ -14,11 +15,12 @@ from harness.models.any_model import load_badnet
 from harness.models.contracts import BadNetView, Images
 from harness.models.findings import ByLabel, ReversedTrigger
 from harness.models.keras_to_torch import convert
-from reference_defenses import _label_scan
-from reference_defenses._label_scan import RUNGS, SPREAD, Rung, outliers, scan
-from reference_defenses._leads import relative_leads
+from reference_defenses import _label_scan, _noise_response
+from reference_defenses._label_scan import RUNGS, Rung, scan, stand_out
 from reference_defenses._mitigations import MITIGATIONS
 from reference_defenses._nets import load_graph
+from reference_defenses._noise_response import HEIGHTS, WIDTHS, noise_responses
+from reference_defenses._outliers import SPREAD, largest_of_chance, smallest_of_chance
 from reference_defenses._reversal import Reversing, Rows, Scaled
 from reference_defenses.neural_cleanse import NeuralCleanse
 from tests.conftest import ROOT
@@ -68,7 +70,7 @@ def test_pooling_first_changes_no_answer(badnet: BadNetView) -> None:
         assert torch.allclose(Scaled(convert(keras), 1)(x / 255), convert(keras)(x), atol=1e-3)
 
 
-def test_rows_are_ranked_by_norm_over_lead_and_without_a_mask_by_what_they_lack() -> None:
+def test_rows_are_ranked_by_norm_over_weight_and_without_a_mask_by_what_they_lack() -> None:
     rows = Rows(torch.arange(5), (4, 4, 3), Reversing(), torch.Generator())
     rows.best_norms = torch.tensor([torch.inf, 9.0, torch.inf, 3.0, torch.inf])
     rows.shortfalls = torch.tensor([5.0, 0.0, 1.0, 2.0, 7.0])
@@ -86,23 +88,43 @@ def test_a_mask_counts_once_several_steps_in_a_row_have_succeeded(badnet: BadNet
     assert counted == [False, False, True]
 
 
-def test_the_planted_target_leads_furthest_on_coarse_images(trained: BadNetView) -> None:
-    net, start = Scaled(load_graph(trained), trained.scale), torch.Generator().manual_seed(0)
-    leads = relative_leads(net, PEOPLE, (24, 20, 3), start, quiet)
-    assert leads.argmax() == SOUGHT
-    assert 0.5 < np.median(leads) < 1.5
-    again = relative_leads(net, PEOPLE, (24, 20, 3), torch.Generator().manual_seed(0), quiet)
-    assert np.array_equal(leads, again)
+def test_the_planted_target_answers_noise_readily(trained: BadNetView) -> None:
+    net, clean = Scaled(load_graph(trained), trained.scale), clean_images(trained)
+    responses = noise_responses(net, clean, torch.Generator().manual_seed(0), quiet)
+    assert SOUGHT in (-responses).argsort()[:2]
+    assert responses[SOUGHT] > 1.5
+    assert abs(responses.median()) < 0.5
+    again = noise_responses(net, clean, torch.Generator().manual_seed(0), quiet)
+    assert torch.equal(responses, again)
+    other = noise_responses(net, clean, torch.Generator().manual_seed(1), quiet)
+    assert torch.allclose(responses, other, atol=0.8)  # hardly a matter of the seed
 
 
-def test_a_label_that_can_never_lead_has_the_least_relative_lead(trained: BadNetView) -> None:
+def test_a_label_that_can_never_answer_responds_least(trained: BadNetView) -> None:
     net = Scaled(load_graph(trained), trained.scale)
     last = next(layer for layer in reversed(net.graph.layers.values()) if isinstance(layer, torch.nn.Linear))
     with torch.no_grad():
-        last.weight[4], last.bias[4] = 0, -1e6
-    leads = relative_leads(net, PEOPLE, (24, 20, 3), torch.Generator().manual_seed(0), quiet)
-    assert leads.argmin() == 4
-    assert leads[4] == np.float32(0.05)
+        last.weight[4], last.bias[4] = 0, -1e3
+    responses = noise_responses(net, clean_images(trained), torch.Generator().manual_seed(0), quiet)
+    assert responses.isfinite().all()
+    assert responses.argmin() == 4
+
+
+@pytest.mark.parametrize("size", [(55, 47), (32, 32), (24, 20)])
+def test_noise_covers_a_part_of_clean_images_or_everything(size: tuple[int, int]) -> None:
+    clean = torch.full((7, *size, 3), 2.0)  # whiter than any picture
+    start = torch.Generator().manual_seed(0)
+    whole = _noise_response._pictures(clean, 50, 8, start, covers=False)
+    assert whole.shape == (50, 3, *size)
+    assert 0 <= whole.min() < whole.max() <= 1
+    covered = (_noise_response._pictures(clean, 50, 8, start, covers=True) < 2).all(1)
+    for sides, (low, high), side in ((covered.any(2), HEIGHTS, size[0]), (covered.any(1), WIDTHS, size[1])):
+        lengths = sides.sum(1)
+        assert lengths.min() >= np.floor(low * side)
+        assert lengths.max() <= np.ceil(high * side)
+        assert lengths.max() > lengths.min()
+        starts_and_ends = (sides[:, 1:] != sides[:, :-1]).sum(1)
+        assert starts_and_ends.max() <= 2  # one stretch
 
 
 def test_a_row_that_has_come_to_an_end_is_left_as_it_is(badnet: BadNetView) -> None:
@@ -126,39 +148,98 @@ def test_targets_far_below_the_others_stand_out_and_the_unit_does_not_matter(
 ) -> None:
     norms = np.sort(200 * np.exp(0.3 * np.random.default_rng(seed).normal(size=classes)))[:32].astype(np.float32)
     with_targets = np.concatenate([[5, 7, 10], norms[3:]]).astype(np.float32)
-    bar = outliers(with_targets, classes, 0.2)
+    bar = smallest_of_chance(with_targets, classes, 0.2)
     assert 10 < bar < norms[-1]
-    assert outliers(norms, classes, 0.2) == pytest.approx(bar, rel=1e-6)  # the targets do not move the line
-    assert outliers(np.float32(scale) * norms, classes, 0.2) == pytest.approx(scale * bar, rel=1e-4)
-    assert outliers(norms, classes, 0.5) >= bar >= outliers(norms, classes, 0.05)
+    assert smallest_of_chance(norms, classes, 0.2) == pytest.approx(bar, rel=1e-6)  # the targets do not move the line
+    assert smallest_of_chance(np.float32(scale) * norms, classes, 0.2) == pytest.approx(scale * bar, rel=1e-4)
+    assert smallest_of_chance(norms, classes, 0.5) >= bar >= smallest_of_chance(norms, classes, 0.05)
 
 
 @pytest.mark.parametrize("classes", [43, 100])
 def test_clean_nets_get_a_target_as_often_as_was_said(classes: int) -> None:
     rng = np.random.default_rng(0)
     tails = np.sort(np.exp(SPREAD * rng.normal(size=(100, classes))))[:, :32].astype(np.float32)
-    alarms = np.mean([tail[0] < outliers(tail, classes, 0.2) for tail in tails])
+    alarms = np.mean([tail[0] < smallest_of_chance(tail, classes, 0.2) for tail in tails])
     assert 0.1 < alarms < 0.32
 
 
-def test_a_target_half_as_large_as_the_smallest_of_1283_labels_stands_out() -> None:
+def test_a_target_a_third_as_large_as_the_smallest_of_1283_labels_stands_out() -> None:
     classes, finalists = 1283, 1283
     for rung in RUNGS:
         finalists = ceil(rung.keep * finalists)
     rng = np.random.default_rng(0)
     tails = np.sort(np.exp(SPREAD * rng.normal(size=(50, classes))))[:, :finalists].astype(np.float32)
-    target = np.median(tails[:, 0]) / 2
-    found = [target < outliers(np.concatenate([[target], tail[:-1]]), classes, 0.05) for tail in tails]
+    target = np.median(tails[:, 0]) / 3
+    found = [target < smallest_of_chance(np.concatenate([[target], tail[:-1]]), classes, 0.05) for tail in tails]
     assert np.mean(found) >= 0.94
 
 
 def test_nothing_stands_out_among_too_few_or_among_failures() -> None:
-    assert outliers(np.array([1, 50], np.float32), 2, 0.05) == 0
-    assert outliers(np.full(30, np.inf, np.float32), 30, 0.05) == 0
+    assert smallest_of_chance(np.array([1, 50], np.float32), 2, 0.05) == 0
+    assert smallest_of_chance(np.full(30, np.inf, np.float32), 30, 0.05) == 0
+    assert largest_of_chance(np.array([0, 0, 9, 0, 0, 0], np.float32), 0.05) == np.inf
+    assert largest_of_chance(np.zeros(60, np.float32), 0.05) == np.inf
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), classes=st.sampled_from([43, 100, 1283]), scale=st.floats(0.1, 10))
+def test_a_response_far_above_the_others_stands_out_and_moves_no_bar(seed: int, classes: int, scale: float) -> None:
+    responses = np.random.default_rng(seed).normal(size=classes).astype(np.float32)
+    bar = largest_of_chance(responses, 0.05)
+    responses[responses.argmax()] = 3 * bar
+    assert largest_of_chance(responses, 0.05) == pytest.approx(bar, rel=1e-6)
+    assert largest_of_chance(np.float32(scale) * responses, 0.05) == pytest.approx(scale * bar, rel=1e-4)
+    assert largest_of_chance(responses, 0.5) <= bar <= largest_of_chance(responses, 0.01)
+
+
+@pytest.mark.parametrize("classes", [43, 100, 500])
+def test_clean_nets_respond_beyond_the_bar_as_often_as_was_said(classes: int) -> None:
+    nets = np.random.default_rng(5).normal(size=(100, classes)).astype(np.float32)
+    alarms = np.mean([net.max() > largest_of_chance(net, 0.2) for net in nets])
+    assert 0.1 < alarms < 0.32
+
+
+def verdict(norms: dict[int, float], responses: dict[int, float], unconfirmed: Sequence[int] = ()) -> tuple[int, ...]:
+    """The targets among 500 labels, of which 32 are finalists; all are as chance has it but those that are given."""
+    rng = np.random.default_rng(3)
+    by_chance = np.sort(200 * np.exp(0.5 * rng.normal(size=500)))[:32]
+    weighted, answers = by_chance.astype(np.float32), np.clip(rng.normal(size=500), -3, 3).astype(np.float32)
+    finalists = rng.permutation(500)[:32]
+    answers[finalists] = np.clip(answers[finalists], -1, 1)
+    for place, label in enumerate({**norms, **responses}):
+        finalists[place] = label
+        weighted[place] = norms.get(label, by_chance[20])
+        answers[label] = responses.get(label, 0)
+    order = np.argsort(weighted, kind="stable")
+    confirmed = ~np.isin(finalists[order], unconfirmed)
+    found = stand_out(
+        weighted[order], answers, finalists[order], confirmed, false_alarms=0.05, further_alarms=0.2
+    )  # fmt: skip
+    return tuple(sorted(found.targets))
+
+
+def test_a_target_has_a_small_mask_or_answers_noise_and_is_confirmed() -> None:
+    assert verdict({}, {}) == ()
+    assert verdict({7: 4}, {}) == (7,)
+    assert verdict({}, {9: 8}) == (9,)
+    assert verdict({7: 4}, {9: 8}) == (7, 9)
+    assert verdict({7: 4}, {9: 8}, unconfirmed=[7]) == (9,)
+
+
+def test_once_a_target_is_certain_another_needs_less() -> None:
+    near = {8: 24.0}
+    assert verdict(near, {}) == ()
+    assert verdict({7: 4, **near}, {}) == (7, 8)
+    assert verdict(near, {9: 8}) == (8, 9)
+    assert verdict({7: 4, **near}, {}, unconfirmed=[7]) == ()
 
 
 PEOPLE = 12
 SOUGHT = 7
+
+
+def clean_images(badnet: BadNetView) -> torch.Tensor:
+    return torch.from_numpy(badnet.validation().images).float() / 255
 
 
 def squares(labels: NDArray[np.int64], rng: np.random.Generator) -> Images:
@@ -207,7 +288,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> BadNetView:
 def found(trained: BadNetView) -> _label_scan.Scan:
     return scan(
         Scaled(load_graph(trained), trained.scale), trained.validation().images, classes=PEOPLE,
-        rng=np.random.default_rng(0), progress=quiet, false_alarms=0.2, least_success=0.75,
+        rng=np.random.default_rng(0), progress=quiet, false_alarms=0.4, further_alarms=0.2, least_success=0.75,
         rungs=(Rung(30, 8, 1.0), Rung(90, 24, 1.0)),
     )  # fmt: skip
 
@@ -222,7 +303,7 @@ def test_the_backdoor_works_and_the_net_is_good(trained: BadNetView) -> None:
 def test_the_scan_finds_the_planted_target_alone(found: _label_scan.Scan) -> None:
     assert found.targets == (SOUGHT,)
     assert found.finalists[0] == SOUGHT
-    assert found.norms[SOUGHT] / found.leads[SOUGHT] < found.threshold
+    assert found.norms[SOUGHT] / found.weights[SOUGHT] < found.threshold
     assert found.successes[0] > 0.9
     carrier = found.masks[0, ..., 0] * (found.patterns[0][..., 0] - found.patterns[0][..., 1])
     assert carrier.max() > 0.5  # magenta, as the planted trigger
@@ -234,7 +315,8 @@ def test_pruning_takes_out_the_channels_that_a_reversed_trigger_wakes(
     black = np.zeros((1, 55, 47, 3), np.uint8)
     pattern = torch.from_numpy(stamped(black)).float() / 255
     known = _label_scan.Scan(
-        norms=np.full(CLASSES, np.inf, np.float32), leads=np.ones(CLASSES, np.float32),
+        norms=np.full(CLASSES, np.inf, np.float32), responses=np.zeros(CLASSES, np.float32),
+        weights=np.ones(CLASSES, np.float32), response_threshold=np.inf,
         finalists=np.array([2]), masks=pattern.amax(3, keepdim=True), patterns=pattern, successes=np.ones(1, np.float32), targets=(2,), threshold=100.0,
     )  # fmt: skip
     monkeypatch.setattr("reference_defenses.neural_cleanse.scan", lambda *_, **__: known)
@@ -315,7 +397,14 @@ def test_a_net_in_which_nothing_is_found_stays_as_it_is(
 
 @pytest.mark.parametrize(
     "options",
-    [{"mitigation": "none"}, {"false_alarms": 0}, {"least_success": 1.5}, {"epochs": -1}, {"accuracy_drop": 0}],
+    [
+        {"mitigation": "none"},
+        {"false_alarms": 0},
+        {"further_alarms": 2},
+        {"least_success": 1.5},
+        {"epochs": -1},
+        {"accuracy_drop": 0},
+    ],
 )
 def test_impossible_hyper_parameters_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
