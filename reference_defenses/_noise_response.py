@@ -63,8 +63,8 @@ def _pictures(clean: Tensor, count: int, points: int, start: torch.Generator, *,
 
 def _span(count: int, side: int, shares: tuple[float, float], start: torch.Generator) -> Tensor:
     """Which pixels along a side lie within a random stretch of it: bool (count, side)."""
-    length, place = torch.rand(2, count, 1, generator=start)
-    length = side * (shares[0] + (shares[1] - shares[0]) * length)
-    first = (side - length) * place
-    pixels = torch.arange(side) + 0.5
-    return (pixels >= first) & (pixels < first + length)
+    drawn, place = torch.rand(2, count, 1, generator=start)
+    length = side * (shares[0] + (shares[1] - shares[0]) * drawn)
+    first, pixels = (side - length) * place, torch.arange(side) + 0.5
+    within: Tensor = (pixels >= first) & (pixels < first + length)
+    return within
