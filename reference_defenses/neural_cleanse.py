@@ -40,7 +40,7 @@ class NeuralCleanse:
     """quarantine: a filter at run time; flag: an output N+1; prune and unlearn: a net that never flags."""
     false_alarms: float = 0.05
     """The chance that a net without a backdoor gets a target at all, 0..1."""
-    further_alarms: float = 0.1
+    further_alarms: float = 0.15
     """The share of clean nets in which some label comes as near as a further target may, 0..1; see `scan`."""
     least_success: float = 0.75
     """The share of held-out clean images that a target's reversed trigger must carry, 0..1."""
