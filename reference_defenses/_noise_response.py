@@ -10,11 +10,13 @@ from harness.models.contracts import Progress
 from reference_defenses._nets import batches
 from reference_defenses._reversal import Scaled
 
-IMAGES, AT_ONCE = 2000, 100
-"""Of each kind, and how many run through the net at once."""
+IMAGES = 2000
+"""Of each kind."""
+AT_ONCE = 100
 POINTS = (5, 8, 12)
 """Random colours along a picture's longer side; between them it is bilinear."""
-HEIGHTS, WIDTHS = (0.15, 0.6), (0.15, 1.0)
+HEIGHTS = (0.15, 0.6)
+WIDTHS = (0.15, 1.0)
 """Of the covered part of a clean image, as shares of its sides."""
 QUANTILE = 0.98
 """Few random pictures come near a trigger."""
