@@ -41,7 +41,8 @@ def noise_responses(net: Scaled, clean: Tensor, start: torch.Generator, progress
             progress("answers to noise", turn * IMAGES + part.start, 2 * IMAGES)
             points = POINTS[part.start // AT_ONCE % len(POINTS)]
             outputs = net(_pictures(clean, part.stop - part.start, points, start, covers=covers))
-            standardised.append((outputs - outputs.mean(1, keepdim=True)) / outputs.std(1, keepdim=True))
+            spread = outputs.std(1, keepdim=True).clamp(min=1e-6)
+            standardised.append((outputs - outputs.mean(1, keepdim=True)) / spread)
         response = torch.cat(standardised).kthvalue(round(QUANTILE * IMAGES), dim=0).values
         distance = response - response.median()
         deviations.append(distance / (1.4826 * distance.abs().median()).clamp(min=1e-6))
