@@ -17,6 +17,7 @@ from harness.models.findings import ByLabel, ReversedTrigger
 from harness.models.keras_to_torch import convert
 from reference_defenses import _label_scan, _noise_response
 from reference_defenses._label_scan import RUNGS, Rung, scan, stand_out
+from reference_defenses._leads import relative_leads
 from reference_defenses._mitigations import MITIGATIONS
 from reference_defenses._nets import load_graph
 from reference_defenses._noise_response import HEIGHTS, WIDTHS, noise_responses
@@ -86,6 +87,29 @@ def test_a_mask_counts_once_several_steps_in_a_row_have_succeeded(badnet: BadNet
         rows.step(Scaled(load_graph(badnet), badnet.scale), images)
         counted.append(bool(rows.best_norms.isfinite().all()))
     assert counted == [False, False, True]
+
+
+def leads_of_all(net: Scaled) -> torch.Tensor:
+    start = torch.Generator().manual_seed(0)
+    return relative_leads(net, torch.arange(PEOPLE), PEOPLE, (24, 20, 3), start, quiet)
+
+
+def test_the_planted_target_leads_furthest_on_coarse_images(trained: BadNetView) -> None:
+    net = Scaled(load_graph(trained), trained.scale)
+    leads = leads_of_all(net)
+    assert leads.argmax() == SOUGHT
+    assert 0.5 < leads.median() < 1.5
+    assert torch.equal(leads, leads_of_all(net))
+
+
+def test_a_label_that_can_never_lead_has_the_least_relative_lead(trained: BadNetView) -> None:
+    net = Scaled(load_graph(trained), trained.scale)
+    last = next(layer for layer in reversed(net.graph.layers.values()) if isinstance(layer, torch.nn.Linear))
+    with torch.no_grad():
+        last.weight[4], last.bias[4] = 0, -1e6
+    leads = leads_of_all(net)
+    assert leads.argmin() == 4
+    assert leads[4].item() == np.float32(0.05)
 
 
 def test_the_planted_target_answers_noise_readily(trained: BadNetView) -> None:
