@@ -64,7 +64,7 @@ def scan_all(badnet: BadNetView, *, alone: int) -> Scanned:
     begun = time.perf_counter()
     found = scan(
         net, images, classes=badnet.classes, rng=np.random.default_rng(0), progress=silent,
-        false_alarms=usual.false_alarms, further_alarms=usual.further_alarms, least_success=usual.least_success,
+        false_alarms=usual.false_alarms, least_success=usual.least_success,
     )  # fmt: skip
     cost = cost_since(begun)
     case = _Case(badnet)

@@ -24,6 +24,9 @@ FEWEST = 32
 RESPONSE_WEIGHT = 0.4
 """The power of e that a deviation in noise responses counts: then they are spread about as wide as norms and leads."""
 
+MOST_LIKELY = 0.5
+"""A label that one clean net in two has is no target, however many others were found."""
+
 
 class Rung(NamedTuple):
     """A part of the scan: steps, images a step, and the share of labels that goes on to the next."""
@@ -76,16 +79,15 @@ def scan(
     rng: np.random.Generator,
     progress: Progress,
     false_alarms: float,
-    further_alarms: float,
     least_success: float,
     rungs: Sequence[Rung] = RUNGS,
 ) -> Scan:
     """Reverse a trigger for every label on clean images (n, H, W, C), and say which labels are targets.
 
     A label is a target whose norm over weight, or noise response, a net without a backdoor has with a chance of
-    false_alarms at most, half of it each. A net that has one may have more: then another whose norm over weight comes
-    by chance in a share further_alarms of clean nets is one too. least_success: the share of held-out clean images that
-    a target's trigger must carry. Raises ModelError for too few images.
+    false_alarms at most, half of it each. A net that has some may have more: the next, the k-th, needs a norm over
+    weight whose chance is k times that. least_success: the share of held-out clean images that a target's trigger must
+    carry. Raises ModelError for too few images.
     """
     shown = rng.permutation(len(images))
     held_out, rest = np.split(shown, [round(HELD_OUT * len(images))])
@@ -119,10 +121,7 @@ def scan(
     finalists = rows.labels.cpu().numpy()
     weighted = (rows.best_norms / weights[rows.labels]).cpu().numpy()
     answers_noise = responses.cpu().numpy()
-    verdict = stand_out(
-        weighted, answers_noise, finalists, successes >= least_success, false_alarms=false_alarms,
-        further_alarms=further_alarms,
-    )  # fmt: skip
+    verdict = stand_out(weighted, answers_noise, finalists, successes >= least_success, false_alarms)
     return Scan(
         norms.numpy(), answers_noise, weights.cpu().numpy(), finalists, rows.best_masks.cpu(), rows.best_patterns.cpu(),
         successes, *verdict,
@@ -142,20 +141,27 @@ def stand_out(
     responses: NDArray[np.float32],
     finalists: NDArray[np.int64],
     confirmed: NDArray[np.bool_],
-    *,
     false_alarms: float,
-    further_alarms: float,
 ) -> Verdict:
-    """Which finalists (k,) of all labels (N,) are targets, by their norms over weight (k,) and all responses (N,).
+    """Which finalists (k,) of all labels (N,) are targets, by their norms over weight, rising, (k,) and all responses (N,).
 
-    `scan` says how; the bar for further targets is the one that is told where there are any.
+    `scan` says how; the threshold is that of the first label that is none. A chance that grows with each target that
+    was found keeps the expected share of false ones among them at false_alarms, about, where the chance of any would
+    have to be given up or the second target be as hard to find as the first.
+
+    Source: Benjamini, Hochberg, "Controlling the False Discovery Rate", Journal of the Royal Statistical Society B 57,
+    1995, doi:10.1111/j.2517-6161.1995.tb02031.x; from the strongest label on, which is stricter than their way back.
     """
     bar = smallest_of_chance(weighted, len(responses), false_alarms / 2)
     response_bar = largest_of_chance(responses, false_alarms / 2)
     found = confirmed & ((weighted < bar) | (responses[finalists] > response_bar))
-    if found.any():
-        bar = max(bar, smallest_of_chance(weighted, len(responses), further_alarms))
-        found |= confirmed & (weighted < bar)
+    while found.any():
+        chance = min((1 + int(found.sum())) * false_alarms, MOST_LIKELY)
+        bar = max(bar, smallest_of_chance(weighted, len(responses), chance))
+        further = np.flatnonzero(confirmed & ~found & (weighted < bar))
+        if not len(further):
+            break
+        found[further[0]] = True
     return Verdict(tuple(int(label) for label in finalists[found]), bar, response_bar)
 
 

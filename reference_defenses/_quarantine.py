@@ -45,7 +45,8 @@ class Quarantine(Filter):
         """Learn from clean images, and for each label in turn from images that carry its reversed trigger.
 
         The first `certain` labels are guarded whatever it costs, the others as long as no more than a share `spare` of
-        the clean images, 0..1, is flagged in all. The findings say which, as `guarded`.
+        the clean images, 0..1, is flagged in all; one that would cost more than is left, as it is the answer to many
+        of them, is passed over. The findings say which, as `guarded`.
         """
         answers, hidden = _hidden(net, validation.images, badnet.scale, progress)
         right = answers.numpy() == validation.labels
@@ -60,7 +61,7 @@ class Quarantine(Filter):
             nearer = F.normalize(hidden[answers == label], dim=1) @ (mean - stamped)
             cost = int((nearer <= bar).sum()) / len(hidden)
             if len(guarded) >= certain and flagged + cost > spare:
-                break
+                continue
             flagged += cost
             guarded.append((label, mean, stamped, bar))
         labels, clean, reversed_directions, bars = zip(*guarded, strict=True)

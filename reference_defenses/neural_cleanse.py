@@ -39,9 +39,7 @@ class NeuralCleanse:
     mitigation: str = "quarantine"
     """quarantine: a filter at run time; flag: an output N+1; prune and unlearn: a net that never flags."""
     false_alarms: float = 0.05
-    """The chance that a net without a backdoor gets a target at all, 0..1."""
-    further_alarms: float = 0.15
-    """The share of clean nets in which some label comes as near as a further target may, 0..1; see `scan`."""
+    """The chance that a net without a backdoor gets a target at all, 0..1; `scan` says what of one that has."""
     least_success: float = 0.75
     """The share of held-out clean images that a target's reversed trigger must carry, 0..1."""
     first_epochs: int = 5
@@ -57,14 +55,14 @@ class NeuralCleanse:
     accuracy_drop: float = 0.05
     """Clean validation accuracy: once as much is given up, `prune` stops, 0..1."""
 
-    accuracy_to_spare: float = 0.01
+    accuracy_to_spare: float = 0.02
     """Clean validation accuracy that `quarantine` may give up to guard labels next in rank to the targets, 0..1."""
 
     def __post_init__(self) -> None:
         """Check the values."""
         if self.mitigation not in MITIGATIONS:
             raise ValueError(f"mitigation {self.mitigation!r}; {one_of(MITIGATIONS)}")
-        for name in ("false_alarms", "further_alarms", "least_success", "accuracy_drop", "accuracy_to_spare"):
+        for name in ("false_alarms", "least_success", "accuracy_drop", "accuracy_to_spare"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} {getattr(self, name)} is not within 0..1")
         self._flagging()
@@ -75,8 +73,7 @@ class NeuralCleanse:
         """Scan all labels and mitigate; `rng` draws the images of each step. Raises ModelError."""
         found = scan(
             Scaled(load_graph(badnet), badnet.scale), validation.images, classes=badnet.classes, rng=rng,
-            progress=progress, false_alarms=self.false_alarms, further_alarms=self.further_alarms,
-            least_success=self.least_success,
+            progress=progress, false_alarms=self.false_alarms, least_success=self.least_success,
         )  # fmt: skip
         if not found.targets:
             return RepairedNet(load_graph(badnet), badnet, findings_of(found))
