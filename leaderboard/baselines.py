@@ -7,7 +7,9 @@ import typer
 
 from harness import console
 from harness.errors import HarnessError
-from harness.sitting import write_whole
+from harness.plain_files import read_plain
+from harness.record import MAX_RECORD
+from harness.sitting import write_changed, write_whole
 from harness.submission import Submission
 from leaderboard.asked import RESULTS
 from leaderboard.baseline_notes import ROOT, SUBMISSIONS, exams, read_notes
@@ -15,16 +17,28 @@ from leaderboard.baseline_page import Baselines, page
 from leaderboard.reading import read_records
 
 PAGE = ROOT / "docs" / "baselines.md"
+KEPT = ROOT / "docs" / "records"
+"""Records of the baselines on tracks that are imported, without their answers: a folder for each such track."""
 
 
-def read_baselines(results: Path, submissions: Path = SUBMISSIONS) -> tuple[Baselines, list[str]]:
+def keep(results: Path, kept: Path) -> None:
+    """Copy the records of the baselines on imported tracks, so that every checkout can write the whole page."""
+    names = read_notes().baselines
+    for folder in sorted(kept.glob("*/")):
+        for it in read_records(results, folder.name)[0]:
+            if it.submission.name in names:
+                file = f"{it.submission.name}.json"
+                write_changed(folder / file, read_plain(results / folder.name / file, MAX_RECORD))
+
+
+def read_baselines(results: Path, kept: Path = KEPT, submissions: Path = SUBMISSIONS) -> tuple[Baselines, list[str]]:
     """What the page is made from, and one line for each file among the records that is none; raises UserError."""
     notes = read_notes()
     folders = {name: Submission(submissions / name) for name in notes.baselines}
     published = [it.track for one in notes.baselines.values() for it in one.published]
     records, problems = {}, []
     for track in dict.fromkeys([*notes.tracks, *published]):
-        found, wrong = read_records(results, track)
+        found, wrong = read_records(kept if (kept / track).is_dir() else results, track)
         records[track] = {it.submission.name: it for it in found if it.submission.name in folders}
         problems += wrong
     return Baselines(notes, folders, records), problems
@@ -32,6 +46,7 @@ def read_baselines(results: Path, submissions: Path = SUBMISSIONS) -> tuple[Base
 
 def main(
     results: Annotated[Path, typer.Option(help="Folder of records.")] = RESULTS,
+    kept: Annotated[Path, typer.Option(help="Where records on imported tracks are kept.")] = KEPT,
     out: Annotated[Path, typer.Option(help="The page.")] = PAGE,
     ask: Annotated[str, typer.Option("--exams", help="Print what is to be evaluated of all, none or NAMES.")] = "",
 ) -> None:
@@ -40,7 +55,8 @@ def main(
         if ask:
             console.out.print(*exams(read_notes(), ask), sep="\n", markup=False, soft_wrap=True)
             return
-        given, problems = read_baselines(results)
+        keep(results, kept)
+        given, problems = read_baselines(results, kept)
         for problem in problems:
             console.err.print(problem, markup=False, style="yellow", soft_wrap=True)
         write_whole(out, page(given).encode())
