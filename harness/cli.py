@@ -192,6 +192,13 @@ def doctor() -> None:
         raise typer.Exit(3)
 
 
+KEPT = {
+    "evaluate": "; finished BadNets are kept, the same command goes on from them",
+    "defend": "; BadNets that were repaired before, if any, are in the folder that --out names",
+}
+"""What an interrupted command leaves."""
+
+
 def main() -> NoReturn:
     """Run a command; one line and exit code 2 for the user's mistake, 3 for the machine's; `--debug` shows where."""
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
@@ -206,8 +213,7 @@ def main() -> NoReturn:
         _say(f"error: {error}")
         raise SystemExit(error.exit_code) from None
     except Interrupted:
-        kept = "; finished BadNets are kept, the same command goes on from them" if "evaluate" in arguments[:1] else ""
-        _say(f"interrupted{kept}")
+        _say("interrupted" + KEPT.get(next(iter(arguments), ""), ""))
         raise SystemExit(INTERRUPTED) from None
     except (OSError, MemoryError) as error:
         if debug:

@@ -53,8 +53,9 @@ def defend(
 ) -> list[Outcome]:
     """Repair BadNets, one after the other, and write a submission and a report into `folder`, which is new or empty.
 
-    A repair that fails costs its BadNet alone. The folder is there whole or not at all; where all repairs fail, not at
-    all. Raises UserError for a folder that cannot be used, MachineError where the machine cannot isolate, or write.
+    A repair that fails costs its BadNet alone, and so does an interruption, which is raised once the others are
+    written. The folder is there whole or not at all; where no repair was finished, not at all. Raises UserError for a
+    folder that cannot be used, MachineError where the machine cannot isolate, or write.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()) or (folder.is_dir() and any(folder.iterdir())):
         raise UserError(f"{folder}: is there already, and no empty folder; name a new one with --out")
@@ -62,16 +63,19 @@ def defend(
     desk.done(f"track {track.name}", "ready")
     invigilator.sandbox.check()
     there = next(path for path in folder.absolute().parents if path.is_dir())
+    outcomes: list[Outcome] = []
     try:
         with TemporaryDirectory(prefix=".badnet-defend-", dir=there) as beside:
             made, empty = Path(beside) / "made", Path(beside) / "empty"
             made.mkdir()
             empty.mkdir()
-            outcomes = _repair(defender, track, defender.folder or empty, made, invigilator, desk, seed)
-            if any(outcome.fetched for outcome in outcomes):
-                _describe(outcomes, defender, track, made, name=valid_name(folder.absolute().name), seed=seed)
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                made.rename(folder)
+            try:
+                _repair(defender, track, defender.folder or empty, made, invigilator, desk, seed, outcomes)
+            finally:
+                if any(outcome.fetched for outcome in outcomes):
+                    _describe(outcomes, defender, track, made, name=valid_name(folder.absolute().name), seed=seed)
+                    folder.parent.mkdir(parents=True, exist_ok=True)
+                    made.rename(folder)
     except OSError as error:
         raise MachineError(
             f"{folder}: cannot be written ({error.strerror or error}); free some space, or name another --out"
@@ -80,10 +84,10 @@ def defend(
 
 
 def _repair(
-    defender: Defender, track: Track, root: Path, made: Path, invigilator: Invigilator, desk: Desk, seed: int
-) -> list[Outcome]:
-    """Repair all BadNets; files are in `made`, or in a folder of it for each BadNet where there are several."""
-    outcomes: list[Outcome] = []
+    defender: Defender, track: Track, root: Path, made: Path, invigilator: Invigilator, desk: Desk, seed: int,
+    outcomes: list[Outcome],
+) -> None:  # fmt: skip
+    """Repair all BadNets, and add to `outcomes`; files are in `made`, or in a folder of it for each of several BadNets."""
     reports = {badnet: desk.report(badnet) for badnet in defender.tables}
 
     def work(badnet: str) -> Outcome:
@@ -97,6 +101,9 @@ def _repair(
         except Misbehaviour as misbehaviour:
             fetched, failure = None, misbehaviour.failure
             shutil.rmtree(place)
+        except BaseException:
+            shutil.rmtree(place)
+            raise
         finally:
             room.clear()
         return Outcome(badnet, room.readings.get("repair_seconds", 0.0), room.facts, room.notes, fetched, failure)
@@ -106,7 +113,6 @@ def _repair(
         desk.done(badnet, "failed" if outcome.failure else "repaired")
 
     run_cells(list(defender.tables), work, jobs=1, finished=finished, cancel=invigilator.cancel)
-    return outcomes
 
 
 def _saved(room: Room, place: Path, report: Report, kinds: set[str]) -> Fetched:

@@ -14,6 +14,7 @@ from leaderboard.render.markdown import escape
 
 NOT_MEASURED = "–"
 NOT_HERE = "not evaluated here"
+FAILED = "failed"
 CLEAN = {"CA": "clean_accuracy", "FPR": "false_flag_rate"}
 POISONED = {"DR": "detection_rate", "ASR": "attack_success_rate"}
 COMPARED = {"CA": "clean_accuracy", "ASR": "attack_success_rate", "DR": "detection_rate"}
@@ -54,9 +55,7 @@ def _track(given: Baselines, records: Records) -> Iterable[str]:
             yield from _by_trigger(badnet, trigger, figures)
         if not triggers:
             yield f"### {escape(badnet)}: no backdoor"
-            yield _table(
-                ("defense", *CLEAN), [[name, *_percents(it.rates, CLEAN.values())] for name, it in figures.items()]
-            )
+            yield _table(("defense", *CLEAN), [[name, *_measured(it, it.rates, CLEAN)] for name, it in figures.items()])
     yield from _found(ordered)
 
 
@@ -100,8 +99,8 @@ def _by_trigger(badnet: str, trigger: str, figures: Mapping[str, BadNetRecord]) 
     rows = []
     for name, it in having.items():
         found = it.triggers[trigger]
-        row = [name, *_percents(it.rates, CLEAN.values()), *_percents(found.rates, POISONED.values())]
-        rows.append(row + (_percents(found.whole_file or found.rates, POISONED.values()) if whole else []))
+        row = [name, *_measured(it, it.rates, CLEAN), *_measured(it, found.rates, POISONED)]
+        rows.append(row + (_measured(it, found.whole_file or found.rates, POISONED) if whole else []))
     yield f"### {escape(badnet)}: {escape(trigger)} to {', '.join(map(str, targets))}"
     beside = [f"{rate}, whole file" for rate in POISONED] if whole else []
     yield _table(("defense", *CLEAN, *POISONED, *beside), rows)
@@ -189,8 +188,9 @@ def _percent(value: float | None) -> str:
     return NOT_MEASURED if value is None else f"{100 * value:.2f}"
 
 
-def _percents(rates: Rates, metrics: Iterable[str]) -> list[str]:
-    return [_percent(_value(rates, metric)) for metric in metrics]
+def _measured(badnet: BadNetRecord, rates: Rates, metrics: Mapping[str, str]) -> list[str]:
+    """In %; of a submission that failed there are no figures but the worst case, which says nothing of a defense."""
+    return [FAILED if badnet.failure else _percent(_value(rates, metric)) for metric in metrics.values()]
 
 
 def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

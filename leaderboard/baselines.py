@@ -21,14 +21,18 @@ KEPT = ROOT / "docs" / "records"
 """Records of the baselines on tracks that are imported, without their answers: a folder for each such track."""
 
 
-def keep(results: Path, kept: Path) -> None:
-    """Copy the records of the baselines on imported tracks, so that every checkout can write the whole page."""
-    names = read_notes().baselines
+def keep(results: Path, kept: Path) -> list[str]:
+    """Copy the records of the baselines on imported tracks, so that every checkout can write the whole page.
+
+    Returns one line for each file among the results that is no record.
+    """
+    names, problems = read_notes().baselines, []
     for folder in sorted(kept.glob("*/")):
-        for it in read_records(results, folder.name)[0]:
-            if it.submission.name in names:
-                file = f"{it.submission.name}.json"
-                write_changed(folder / file, read_plain(results / folder.name / file, MAX_RECORD))
+        found, wrong = read_records(results, folder.name)
+        problems += wrong
+        for file in (f"{it.submission.name}.json" for it in found if it.submission.name in names):
+            write_changed(folder / file, read_plain(results / folder.name / file, MAX_RECORD))
+    return problems
 
 
 def read_baselines(results: Path, kept: Path = KEPT, submissions: Path = SUBMISSIONS) -> tuple[Baselines, list[str]]:
@@ -46,7 +50,7 @@ def read_baselines(results: Path, kept: Path = KEPT, submissions: Path = SUBMISS
 
 def main(
     results: Annotated[Path, typer.Option(help="Folder of records.")] = RESULTS,
-    kept: Annotated[Path, typer.Option(help="Where records on imported tracks are kept.")] = KEPT,
+    kept: Annotated[Path, typer.Option(help="Folder where records on imported tracks are kept.")] = KEPT,
     out: Annotated[Path, typer.Option(help="The page.")] = PAGE,
     ask: Annotated[str, typer.Option("--exams", help="Print what is to be evaluated of all, none or NAMES.")] = "",
 ) -> None:
@@ -55,9 +59,9 @@ def main(
         if ask:
             console.out.print(*exams(read_notes(), ask), sep="\n", markup=False, soft_wrap=True)
             return
-        keep(results, kept)
-        given, problems = read_baselines(results, kept)
-        for problem in problems:
+        problems = keep(results, kept)
+        given, more = read_baselines(results, kept)
+        for problem in [*problems, *more]:
             console.err.print(problem, markup=False, style="yellow", soft_wrap=True)
         write_whole(out, page(given).encode())
         console.out.print(f"{out}: written", markup=False, soft_wrap=True)

@@ -93,12 +93,14 @@ class Sweep:
         progress(what, steps, steps)
 
     @torch.no_grad()
-    def costs(self, generator: Generator, labels: NDArray[np.int64], *, images: int) -> NDArray[np.float64]:
+    def costs(
+        self, generator: Generator, labels: NDArray[np.int64], *, images: int, progress: Progress
+    ) -> NDArray[np.float64]:
         """What each label's trigger costs, in nats: (n,)."""
-        parts = [
-            self._costs(generator, np.arange(part.start, part.stop), labels[part], images)
-            for part in batches(len(labels), LABELS_A_STEP)
-        ]
+        parts = []
+        for part in batches(len(labels), LABELS_A_STEP):
+            parts.append(self._costs(generator, np.arange(part.start, part.stop), labels[part], images))
+            progress("what each label's trigger costs", part.stop, len(labels))
         return torch.cat(parts).double().numpy()
 
     def _costs(self, generator: Generator, codes: NDArray[np.int64], labels: NDArray[np.int64], images: int) -> Tensor:

@@ -45,11 +45,11 @@ class Scan(NamedTuple):
 
     norms: (N,), the sum of each label's smallest mask when it was left, infinite where none succeeded. responses: (N,),
     how readily it answers noise, in deviations. weights: (N,), what speaks for it beside its mask, about 1 for the
-    median label: e to its response, times how far it leads on coarse images, which labels that are left after the first
-    rung are not asked. finalists: the labels that went to the end, the smallest norm over weight first. masks
-    (k, H, W, 1), patterns (k, H, W, C) in 0..1 and successes (k,), the share of held-out clean images that reach the
-    label, are the finalists'. targets: those of them that stand out and are confirmed. threshold and response_threshold:
-    the norm over weight below which, and the response above which, a label stands out.
+    median label: e to RESPONSE_WEIGHT times its response, times how far it leads on coarse images, which is asked of
+    labels alone that are left after the first rung. finalists: the labels that went to the end, the smallest norm over
+    weight first. masks (k, H, W, 1), patterns (k, H, W, C) in 0..1 and successes (k,), the share of held-out clean
+    images that reach the label, are the finalists'. targets: those of them that stand out and are confirmed. threshold
+    and response_threshold: the norm over weight below which, and the response above which, a label stands out.
     """
 
     norms: NDArray[np.float32]
@@ -114,10 +114,11 @@ def scan(
         rows.keep(rows.ranked(weights[rows.labels])[:count])
         if not place:
             weights[rows.labels] *= relative_leads(net, rows.labels, classes, images.shape[1:], start, progress)
-    successes = np.array(
-        [success(net, clean, *it) for it in zip(rows.labels, rows.best_masks, rows.best_patterns, strict=True)],
-        np.float32,
-    )
+    successes = np.zeros(len(rows.labels), np.float32)
+    for place, own in enumerate(zip(rows.labels, rows.best_masks, rows.best_patterns, strict=True)):
+        progress("trying triggers on images held out", place, len(successes))
+        successes[place] = success(net, clean, *own)
+    progress("trying triggers on images held out", len(successes), len(successes))
     finalists = rows.labels.cpu().numpy()
     weighted = (rows.best_norms / weights[rows.labels]).cpu().numpy()
     answers_noise = responses.cpu().numpy()

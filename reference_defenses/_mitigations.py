@@ -56,9 +56,9 @@ def quarantine(case: Case) -> Predictor:
     chosen = case.rng.choice(len(case.validation.images), min(STAMPED, len(case.validation.images)), replace=False)
     images = case.validation.images[np.sort(chosen)]
     labels = [*case.found.targets, *(int(it) for it in case.found.finalists if it not in case.found.targets)]
-    reversed_ones = ((label, case.found.stamp(images, np.full(len(images), label))) for label in labels)
     return Quarantine.fitted(
-        load_graph(case.badnet), case.badnet, case.validation, reversed_ones, case.findings, case.progress,
+        load_graph(case.badnet), case.badnet, case.validation, labels,
+        lambda label: case.found.stamp(images, np.full(len(images), label)), case.findings, case.progress,
         certain=len(case.found.targets), spare=case.accuracy_to_spare,
     )  # fmt: skip
 
@@ -89,7 +89,10 @@ def unlearn(case: Case) -> Predictor:
 
 
 def prune(case: Case) -> Predictor:
-    """Channels of the last convolution go, those first that a reversed trigger wakes most, until the net ignores it."""
+    """Channels of the last convolution go, those first that a reversed trigger wakes most.
+
+    It ends once the net ignores the trigger, or `accuracy_drop` of clean validation accuracy is given up.
+    """
     net = load_graph(case.badnet)
     layer = last_convolution(net)
     own, after, keys = net.key_of(layer), net.after(layer), net.frontier(layer)

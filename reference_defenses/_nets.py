@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from harness.models.any_model import is_torch
 from harness.models.contracts import BadNetView, Images, Progress, Validation
 from harness.models.errors import ModelError
-from harness.models.graph import Graph
+from harness.models.graph import Graph, Step
 from harness.models.keras_layers import Dense
 from harness.models.keras_to_torch import convert
 from harness.models.torch_files import load_torch
@@ -37,12 +37,18 @@ def last_convolution(graph: Graph) -> str:
     return names[-1]
 
 
-def output_layer(graph: Graph) -> Dense:
-    """The dense layer that gives the net's logits; raises ModelError where the net does not end in one."""
+def output_step(graph: Graph) -> Step:
+    """The step that gives the net's logits; what follows it, if anything, leaves them as they are."""
     made = {step.key: step for step in graph.steps}
     step = made[graph.output_key]
     while isinstance(graph.layers[step.layer], nn.Identity) and step.inputs[0] in made:  # where a softmax was
         step = made[step.inputs[0]]
+    return step
+
+
+def output_layer(graph: Graph) -> Dense:
+    """The dense layer that gives the net's logits; raises ModelError where the net does not end in one."""
+    step = output_step(graph)
     layer = graph.layers[step.layer]
     if not isinstance(layer, Dense):
         raise ModelError(

@@ -1,6 +1,6 @@
 """A filter for known targets: what a BadNet sends there is flagged, unless it resembles clean images of that class."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
@@ -13,10 +13,11 @@ from harness.models.contracts import BadNetView, Images, Progress, Validation
 from harness.models.findings import Findings
 from harness.models.graph import INPUT, Graph
 from reference_defenses._filters import Filter, State
-from reference_defenses._nets import as_input, batches, load_graph
+from reference_defenses._nets import as_input, batches, load_graph, output_step
 
 DOUBTED = 0.25
-"""The share of a target's own clean validation images that are flagged, those most like reverse-triggered ones."""
+"""The share of a label's own clean validation images up to which they are flagged, those most like reverse-triggered
+ones first; of fewer than four images the most alike, at least."""
 
 
 class Quarantine(Filter):
@@ -39,23 +40,25 @@ class Quarantine(Filter):
     @classmethod
     def fitted(
         cls, net: Graph, badnet: BadNetView, validation: Validation,
-        reversed_ones: Iterable[tuple[int, Images]],
+        labels: Sequence[int], stamped_for: Callable[[int], Images],
         findings: Findings, progress: Progress, *, certain: int, spare: float,
     ) -> Self:  # fmt: skip
         """Learn from clean images, and for each label in turn from images that carry its reversed trigger.
 
-        The first `certain` labels are guarded whatever it costs, the others as long as no more than a share `spare` of
-        the clean images, 0..1, is flagged in all; one that would cost more than is left, as it is the answer to many
-        of them, is passed over. The findings say which, as `guarded`.
+        stamped_for: makes these images (n, H, W, C) of a label. The first `certain` labels are guarded whatever it
+        costs, the others as long as no more than a share `spare` of the clean images, 0..1, is flagged in all, by the
+        first ones too; one that would cost more than is left, as it is the answer to many of them, is passed over. The
+        findings say which, as `guarded`.
         """
         answers, hidden = _hidden(net, validation.images, badnet.scale, progress)
         right = answers.numpy() == validation.labels
         guarded: list[tuple[int, Tensor, Tensor, float]] = []
         flagged = 0.0
-        for label, images in reversed_ones:
+        for done, label in enumerate(labels):
+            progress("learning which labels to guard", done, len(labels))
             own = hidden[torch.from_numpy((validation.labels == label) & right)]
             mean = _direction(own)
-            given, activations = _hidden(net, images, badnet.scale, progress)
+            given, activations = _hidden(net, stamped_for(label), badnet.scale)
             stamped = _direction(activations[given == label])
             bar = float((F.normalize(own, dim=1) @ (mean - stamped)).quantile(DOUBTED)) if len(own) else np.inf
             nearer = F.normalize(hidden[answers == label], dim=1) @ (mean - stamped)
@@ -64,14 +67,15 @@ class Quarantine(Filter):
                 continue
             flagged += cost
             guarded.append((label, mean, stamped, bar))
-        labels, clean, reversed_directions, bars = zip(*guarded, strict=True)
+        progress("learning which labels to guard", len(labels), len(labels))
+        kept, clean, reversed_directions, bars = zip(*guarded, strict=True)
         state = {
-            "targets": np.array(labels, np.int64),
+            "targets": np.array(kept, np.int64),
             "clean": torch.stack(clean).numpy(),
             "reversed": torch.stack(reversed_directions).numpy(),
             "bars": np.array(bars, np.float32),
         }
-        found = Findings(facts={**findings.facts, "guarded": sorted(labels)}, figures=findings.figures)
+        found = Findings(facts={**findings.facts, "guarded": sorted(kept)}, figures=findings.figures)
         return cls(badnet, state, found)
 
     def suspicious(self, images: Images) -> NDArray[np.bool_]:
@@ -94,14 +98,14 @@ def _direction(activations: Tensor) -> Tensor:
 def _hidden(
     net: Graph, images: Images, scale: float, progress: Progress = lambda what, done, total: None
 ) -> tuple[Tensor, Tensor]:
-    """The answers (n,) and the activations that the net's last layer is given (n, d)."""
-    last = next(step for step in net.steps if step.key == net.output_key)
-    key = last.inputs[0]
+    """The answers (n,) and the activations that the layer of the logits is given (n, d)."""
+    last = output_step(net)
+    key, rest = last.inputs[0], (last, *net.after(last.layer))
     answers, hidden = [], []
     for part in batches(len(images)):
         x = as_input(images[part], scale)
         values = x if key == INPUT else net.values(x, (key,))[key]
-        answers.append(net.resume({key: values}, (last,)).argmax(1))
+        answers.append(net.resume({key: values}, rest).argmax(1))
         hidden.append(values.flatten(1))
         progress("activations", part.stop, len(images))
     return torch.cat(answers), torch.cat(hidden)

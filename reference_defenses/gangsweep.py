@@ -101,7 +101,7 @@ class GangSweep:
             generator = Generator((shape[0], shape[1], shape[2]), badnet.classes)
         steps = max(self.sweep_steps, self.visits * badnet.classes // LABELS_A_STEP)
         sweep.train(generator, labels, steps=steps, images=SWEEP_IMAGES, what="sweeping all labels", progress=progress)
-        costs = sweep.costs(generator, labels, images=REFINE_IMAGES)
+        costs = sweep.costs(generator, labels, images=REFINE_IMAGES, progress=progress)
         threshold = cheap(costs, self.error_rate)
         candidates = [int(label) for label in np.argsort(costs) if costs[label] < threshold][: self.candidates]
         generators = {label: generator.only(label) for label in candidates}

@@ -27,13 +27,14 @@ class NeuralCleanse:
 
     Differences from the paper: all labels are rows of one optimisation, and after each part of it the labels with the
     largest masks are left, so that 1,283 labels take minutes. Masks begin half opaque and shrink, and 95 % of images
-    must reach the label rather than 99 %. A norm is divided by how readily the label answers noise
-    (`_noise_response`) and how far it can be made to lead on coarse images (`_leads`), two more traces of a backdoor.
-    Two median deviations would call dozens of 1,283 labels targets by chance: here the chance of any target on a clean
-    net is set, by a normal Q-Q plot of the strongest labels, and each is confirmed on images that the trigger was not
-    made on. `flag` trains an output N+1, as CSAW-HackML-2020 asks for; `quarantine` compares with clean images of the
-    label, where the paper sets a threshold on activations, and also guards labels next in rank to the targets; `prune`
-    removes channels of the last convolution; a net in which nothing is found stays as it is.
+    must reach the label rather than 99 %. A norm is divided by how readily the label answers noise (`_noise_response`)
+    and how far it can be made to lead on coarse images (`_leads`), two more traces of a backdoor. Two median deviations
+    would call dozens of 1,283 labels targets by chance: here the chance of any target on a clean net is set, by a
+    normal Q-Q plot of the strongest labels; an answer to noise far beyond all others makes a target by itself, too; and
+    each is confirmed on images that the trigger was not made on. `flag` trains an output N+1, as CSAW-HackML-2020 asks
+    for; `quarantine` compares with clean images of the label, where the paper sets a threshold on activations, and also
+    guards labels next in rank to the targets; `prune` removes channels of the last convolution, and stops where clean
+    accuracy has fallen by `accuracy_drop`; a net in which nothing is found stays as it is.
     """
 
     mitigation: str = "quarantine"
@@ -56,7 +57,8 @@ class NeuralCleanse:
     """Clean validation accuracy: once as much is given up, `prune` stops, 0..1."""
 
     accuracy_to_spare: float = 0.02
-    """Clean validation accuracy that `quarantine` may give up to guard labels next in rank to the targets, 0..1."""
+    """The share of clean validation images that `quarantine` may flag, 0..1, to guard labels next in rank to the targets,
+    which it guards whatever it costs."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -97,7 +99,13 @@ def findings_of(found: Scan) -> Findings:
     weighted = (norms / found.weights).astype(np.float32)
     figures: dict[str, Figure] = {
         "norms": ByLabel(
-            title="Sum of the smallest mask that sends any image to a label, over what speaks for it besides",
+            title="Sum of the smallest mask that sends any image to a label",
+            values=norms.astype(np.float32),
+            unit="L1 norm of the mask",
+            marked=found.targets,
+        ),
+        "weighted-norms": ByLabel(
+            title="The same, over what speaks for the label besides: answers to noise, leads on coarse images",
             values=weighted,
             unit="sum of the mask / weight",
             threshold=found.threshold,
@@ -119,11 +127,11 @@ def findings_of(found: Scan) -> Findings:
         )  # fmt: skip
     facts = {
         "targets": list(found.targets),
-        "threshold": round(found.threshold, 2),
+        "weighted_threshold": round(found.threshold, 2),
         "norms": [None if np.isnan(norm) else round(float(norm), 2) for norm in norms],
         "noise_responses": [round(float(response), 2) for response in found.responses],
         "noise_threshold": round(found.response_threshold, 2) if np.isfinite(found.response_threshold) else None,
-        "weights": [round(float(weight), 2) for weight in found.weights],
+        "weighted_norms": [None if np.isnan(norm) else round(float(norm), 2) for norm in weighted],
         "finalists": {str(label): round(share, 3) for label, share in reached.items()},
     }
     return Findings(facts=facts, figures=figures)

@@ -134,6 +134,16 @@ def test_a_rate_that_was_not_measured_is_no_zero(perfect: Document) -> None:
     assert table(text, "## tiny")["strip"]["DR"] == percent(other)
 
 
+def test_a_failure_is_no_figure(perfect: Document) -> None:
+    made = record(perfect, "strip", 1).model_dump()
+    for name in ("first", "twin"):
+        made["badnets"][name]["failure"] = {"stage": "repair", "reason": "no way"}
+    text = page(baselines(Record.model_validate(made)))
+    assert set(table(text, "### twin: no backdoor")["strip"].values()) == {"strip", "failed"}
+    assert set(table(text, f"### first: patch to {TARGET}")["strip"].values()) == {"strip", "failed"}
+    assert "failed" not in table(text, f"### second: patch to {TARGET}")["strip"].values()
+
+
 def test_a_missing_record_is_said(perfect: Document) -> None:
     rows = table(page(baselines(record(perfect, "strip", 1))), "## tiny")
     assert [rows[name]["score"] for name in ("do-nothing", "retrain-with-poison")] == ["not evaluated here"] * 2
@@ -215,6 +225,7 @@ def test_an_origin_of_nothing_is_refused(name: str) -> None:
 def test_what_is_evaluated_can_be_restricted() -> None:
     notes = read_notes()
     assert exams(notes, "strip") == ["strip/faces", "strip/csaw2020"]
+    assert "do-nothing/csaw2020_lab" in exams(notes, "do-nothing")
     assert exams(notes, "none") == []
     assert {it.partition("/")[0] for it in exams(notes, "all")} == set(notes.baselines)
     assert "lab-pruning-2/csaw2020_lab" in exams(notes, "all")
@@ -244,7 +255,7 @@ def test_records_of_an_imported_track_are_kept_for_checkouts_without_it(perfect:
         made = record(perfect, name, 1).model_dump() | {"track": {"name": track, "classes": 5, "digest": "0" * 64}}
         write_record(results / track / f"{name}.json", Record.model_validate(made))
     (results / "csaw2020" / "somebody.json").write_text("{}")
-    keep(results, kept)
+    assert ["somebody.json" in it for it in keep(results, kept)] == [True]
     assert sorted(it.relative_to(kept).as_posix() for it in kept.rglob("*.json")) == [
         "csaw2020/pruning.json",
         "csaw2020/strip.json",

@@ -304,24 +304,34 @@ def test_any_other_value_is_text(value: str) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_leaves_nothing(number: signal.Signals, erase: Path, tiny_track: Track, tmp_path: Path) -> None:
+@pytest.mark.parametrize("waiting_one", ["first", "second"])
+def test_an_interruption_keeps_what_was_repaired_before(
+    number: signal.Signals, waiting_one: str, erase: Path, tiny_track: Track, tmp_path: Path
+) -> None:
     out = tmp_path / "deep" / "x"
-    with Interrupted(erase, tiny_track.folder, out) as running:
+    with Interrupted(erase, tiny_track.folder, out, waiting_one) as running:
         running.waiting()
         workers = running.workers()
         running.process.send_signal(number)
         code, told = running.process.wait(60), running.process.communicate()[1]
-    assert (code, told.splitlines()[-1]) == (130, "interrupted")
+    assert code == 130
+    assert told.splitlines()[-1].startswith("interrupted; BadNets that were repaired before, if any, are in")
     assert [pid for pid in workers if is_alive(pid)] == []
-    assert os.listdir(tmp_path) == ["submissions"]
+    if waiting_one == "first":
+        assert os.listdir(tmp_path) == ["submissions"]
+        return
+    assert sorted(os.listdir(tmp_path)) == ["deep", "submissions"]
+    assert sorted(os.listdir(out)) == ["first", "report.json", "submission.toml"]
+    assert list(Submission(out).spec.badnets) == ["first"]
+    assert list(json.loads((out / "report.json").read_text())) == ["first"]
 
 
 class Interrupted(Running):
-    """`badnet defend`, whose second repair waits for ever."""
+    """`badnet defend`, one repair of which waits for ever."""
 
-    def __init__(self, defense: Path, track: Path, out: Path) -> None:
+    def __init__(self, defense: Path, track: Path, out: Path, waiting_one: str) -> None:
         text = (defense / "repair.py").read_text()
-        (defense / "repair.py").write_text(text.replace("while self.waits", "while badnet.name == 'second'"))
+        (defense / "repair.py").write_text(text.replace("while self.waits", f"while badnet.name == {waiting_one!r}"))
         command = ["defend", defense, "--track", track, "--out", out]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "harness.cli", *map(str, command)], cwd=ROOT, start_new_session=True,

@@ -128,7 +128,9 @@ def test_a_labels_cost_is_the_mean_loss_of_other_labels_images_and_its_pixels(ba
     validation = badnet.validation()
     labels = np.arange(PEOPLE)
     net = load_graph(badnet)
-    costs = Sweep(net, validation, scale=255, rng=np.random.default_rng(5)).costs(generator, labels, images=6)
+    costs = Sweep(net, validation, scale=255, rng=np.random.default_rng(5)).costs(
+        generator, labels, images=6, progress=lambda *_: None
+    )
     drawn = np.random.default_rng(5).integers(len(validation.labels), size=(PEOPLE, 6))
     with torch.no_grad():
         for label in (0, 7, 11):
