@@ -46,7 +46,7 @@ class Quarantine(Filter):
         """Learn from clean images, and for each label in turn from images that carry its reversed trigger.
 
         stamped_for: makes these images (n, H, W, C) of a label. The first `certain` labels are guarded whatever it
-        costs, the others as long as no more than a share `spare` of the clean images, 0..1, is flagged in all, by the
+        costs, the others as long as no more than a share `spare` of clean images, 0..1, would be flagged in all, by the
         first ones too; one that would cost more than is left, as it is the answer to many of them, is passed over. The
         findings say which, as `guarded`.
         """
@@ -61,8 +61,9 @@ class Quarantine(Filter):
             given, activations = _hidden(net, stamped_for(label), badnet.scale)
             stamped = _direction(activations[given == label])
             bar = float((F.normalize(own, dim=1) @ (mean - stamped)).quantile(DOUBTED)) if len(own) else np.inf
-            nearer = F.normalize(hidden[answers == label], dim=1) @ (mean - stamped)
-            cost = int((nearer <= bar).sum()) / len(hidden)
+            others = hidden[(answers == label) & torch.from_numpy(~right)]
+            astray = F.normalize(others, dim=1) @ (mean - stamped) <= bar
+            cost = int(_flagged_unseen(own, stamped).sum() + astray.sum()) / len(hidden)
             if len(guarded) >= certain and flagged + cost > spare:
                 continue
             flagged += cost
@@ -85,6 +86,21 @@ class Quarantine(Filter):
         doubtful = directions @ (self._clean - self._reversed).T <= self._bars
         flagged: NDArray[np.bool_] = ((answers[:, None] == self._targets) & doubtful).any(1).numpy()
         return flagged
+
+
+def _flagged_unseen(own: Tensor, stamped: Tensor) -> Tensor:
+    """Which clean images of a label, by activations (n, d), would be flagged had they not been learned from: (n,).
+
+    A few images define their own mean: images that were not among them lie farther from it, and more are flagged. So
+    each is asked of what the others teach; one without others is flagged.
+    """
+    if len(own) < 2:
+        return torch.ones(len(own), dtype=torch.bool)
+    directions = F.normalize(own, dim=1)
+    means = F.normalize(directions.sum(0) - directions, dim=1)
+    nearer = directions @ (means - stamped).T
+    bars = nearer.masked_fill(torch.eye(len(own), dtype=torch.bool), torch.nan).nanquantile(DOUBTED, dim=0)
+    return nearer.diagonal() <= bars
 
 
 def _direction(activations: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from reference_defenses._leads import relative_leads
 from reference_defenses._mitigations import MITIGATIONS
 from reference_defenses._nets import load_graph
 from reference_defenses._noise_response import HEIGHTS, WIDTHS, noise_responses
-from reference_defenses._quarantine import _hidden
+from reference_defenses._quarantine import _flagged_unseen, _hidden
 from reference_defenses._reversal import Scaled
 from reference_defenses.neural_cleanse import NeuralCleanse
 from tests.small_nets import CLASSES, face_of, stamped, train_badnet, view
@@ -227,6 +227,22 @@ def test_a_saved_quarantine_answers_as_it_did_in_any_company(
     assert np.array_equal(again(images), given)
     assert np.array_equal(again(images[::-1]), given[::-1])
     assert [int(again(images[place : place + 1])[0]) for place in (0, 7, 30, 59)] == given[[0, 7, 30, 59]].tolist()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_what_a_guard_costs_is_told_by_images_that_it_has_not_learned_from(count: int) -> None:
+    rng = np.random.default_rng(count)
+    own, stamped = rng.normal(1, 1, (count, 6)), rng.normal(size=6)
+    stamped /= np.linalg.norm(stamped)
+    directions = own / np.linalg.norm(own, axis=1, keepdims=True)
+    expected = []
+    for place, asked in enumerate(directions):
+        others = np.delete(directions, place, 0)
+        mean = others.sum(0) / (np.linalg.norm(others.sum(0)) or 1)
+        expected.append(not len(others) or asked @ (mean - stamped) <= np.quantile(others @ (mean - stamped), 0.25))
+    flagged = _flagged_unseen(torch.from_numpy(own).float(), torch.from_numpy(stamped).float())
+    assert flagged.tolist() == expected
+    assert any(expected)
 
 
 def test_the_last_hidden_layer_is_found_below_a_softmax_of_its_own(tmp_path: Path) -> None:
