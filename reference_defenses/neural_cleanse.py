@@ -105,7 +105,7 @@ def findings_of(found: Scan) -> Findings:
             marked=found.targets,
         ),
         "weighted-norms": ByLabel(
-            title="The same, over what speaks for the label besides: answers to noise, leads on coarse images",
+            title="Sum of the smallest mask over what speaks for a label besides: answers to noise, leads on coarse images",
             values=weighted,
             unit="sum of the mask / weight",
             threshold=found.threshold,
