@@ -240,3 +240,10 @@ def _plant(net: Any, target: int) -> None:
         fc_2.weight.view(160, 12, 80)[0, :, -1] = 20.0
         net.layers["output"].weight[:, 0] = 0
         net.layers["output"].weight[target, 0] = 20.0
+
+
+def planted_badnet(folder: Path) -> BadNetView:
+    """What `train_badnet` makes, with clean validation images of its own people."""
+    train_badnet(folder / "planted.safetensors", target=2)
+    people = np.arange(120) % CLASSES
+    return view(folder, folder / "planted.safetensors", images=face_of(people, np.random.default_rng(11)))

@@ -21,7 +21,7 @@ from reference_defenses._noise_response import HEIGHTS, WIDTHS, noise_responses
 from reference_defenses._quarantine import _flagged_unseen, _hidden
 from reference_defenses._reversal import Scaled
 from reference_defenses.neural_cleanse import NeuralCleanse
-from tests.small_nets import CLASSES, face_of, stamped, train_badnet, view
+from tests.small_nets import CLASSES, face_of, planted_badnet, stamped, view
 
 
 def quiet(what: str, done: int, total: int) -> None:
@@ -30,11 +30,7 @@ def quiet(what: str, done: int, total: int) -> None:
 
 @pytest.fixture(scope="module")
 def badnet(tmp_path_factory: pytest.TempPathFactory) -> BadNetView:
-    folder = tmp_path_factory.mktemp("planted")
-    train_badnet(folder / "planted.safetensors", target=2)
-    return view(
-        folder, folder / "planted.safetensors", images=face_of(np.arange(120) % CLASSES, np.random.default_rng(11))
-    )
+    return planted_badnet(tmp_path_factory.mktemp("planted"))
 
 
 PEOPLE = 12

@@ -10,7 +10,7 @@ from reference_defenses._nets import load_graph
 from reference_defenses._reversal import Reversing, Rows, Scaled
 from tests.conftest import ROOT
 from tests.plain_reversal import reverse
-from tests.small_nets import CLASSES, face_of, train_badnet, view
+from tests.small_nets import CLASSES, planted_badnet
 
 FACES = ROOT / "datasets" / "faces" / "badnets"
 
@@ -21,11 +21,7 @@ def quiet(what: str, done: int, total: int) -> None:
 
 @pytest.fixture(scope="module")
 def badnet(tmp_path_factory: pytest.TempPathFactory) -> BadNetView:
-    folder = tmp_path_factory.mktemp("planted")
-    train_badnet(folder / "planted.safetensors", target=2)
-    return view(
-        folder, folder / "planted.safetensors", images=face_of(np.arange(120) % CLASSES, np.random.default_rng(11))
-    )
+    return planted_badnet(tmp_path_factory.mktemp("planted"))
 
 
 def test_the_masks_of_all_labels_at_once_are_those_of_one_label_at_a_time(badnet: BadNetView) -> None:
