@@ -1,9 +1,6 @@
 """What every reference defense costs a net; Neural Cleanse by labels a second, and over all labels of a real net."""
 
 import dataclasses
-import shutil
-import subprocess
-import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,10 +14,11 @@ from benchmarks.conftest import ROOT
 from benchmarks.figures import Figure, Tell, ratios
 from benchmarks.reversals import FIRST, rates, scan_all
 from harness.defenders import defender_names, find_defender
-from harness.models.contracts import BadNetView, OracleView
+from harness.models.contracts import OracleView
 from harness.oracle import given_to_oracle
-from harness.preparation import build, prepare
+from harness.preparation import prepare
 from harness.track import Track, find_track
+from tests.stand_in import competition_track, view_of
 
 T = TypeVar("T")
 BADNET = "sunglasses"
@@ -53,21 +51,14 @@ def poisoned(faces: Track) -> Iterator[Path]:
 
 @pytest.fixture
 def competition(shared: Path, tmp_path: Path) -> Track:
-    """A real net of the competition with 2,000 validation images, stand-ins, which it is sure of."""
-    data, folder = tmp_path / "stand-in", tmp_path / "csaw2020"
-    folder.mkdir()
-    shutil.copy(ROOT / "datasets/csaw2020/track.toml", folder)
-    make = [sys.executable, str(shared / "csaw2020/make_stand_in.py"), str(data), "--badnet", BADNET, "--test", "100"]
-    subprocess.run(make, check=True, capture_output=True)
-    track = Track(folder)
-    track.write_manifest(build(track, origin=data))
-    return track
+    """A real net of the competition with 2,000 validation images, stand-ins, which it is sure of; skips without them."""
+    return competition_track(tmp_path, BADNET)
 
 
 @pytest.mark.parametrize("name", defender_names())
 def test_a_repair(name: str, benchmark: BenchmarkFixture, tell: Tell, faces: Track, poisoned: Path) -> None:
     """One round: the slowest take minutes."""
-    badnet = view(faces)
+    badnet = view_of(faces, BADNET)
     entry = find_defender(name, faces, [BADNET], []).tables[BADNET]["entry"]
     if entry in ORACLES:
         badnet = OracleView(**dataclasses.asdict(badnet), poisoned_path=poisoned)
@@ -80,7 +71,7 @@ def test_labels_at_once_and_one_at_a_time(
     track: str, benchmark: BenchmarkFixture, tell: Tell, request: pytest.FixtureRequest
 ) -> None:
     """In turn, in one process. One at a time goes through fewer labels: the rate is the same for all."""
-    badnet = view(request.getfixturevalue(track))
+    badnet = view_of(request.getfixturevalue(track), BADNET)
     found = once(benchmark, rates, badnet, labels=LABELS, alone=ALONE, rounds=ROUNDS)
     tell(
         f"Neural Cleanse, {track}: {badnet.classes:,} classes, {FIRST.steps} steps of {FIRST.images} images a label",
@@ -94,7 +85,7 @@ def test_labels_at_once_and_one_at_a_time(
 
 
 def test_a_scan_of_all_labels_of_a_real_net(benchmark: BenchmarkFixture, tell: Tell, competition: Track) -> None:
-    badnet = view(competition)
+    badnet = view_of(competition, BADNET)
     found = once(benchmark, scan_all, badnet, alone=ALONE)
     scanned, alone = [badnet.classes / found.cost.seconds], [found.one_at_a_time]
     tell(
@@ -107,15 +98,6 @@ def test_a_scan_of_all_labels_of_a_real_net(benchmark: BenchmarkFixture, tell: T
         ],
     )
     assert set(found.targets) == {it.target for it in competition.spec.badnets[BADNET].triggers.values()}
-
-
-def view(track: Track) -> BadNetView:
-    """What a defense is given."""
-    badnet = track.badnets[BADNET]
-    return BadNetView(
-        name=BADNET, model_path=badnet.model_path, validation_path=badnet.validation_path, classes=track.classes,
-        scale=badnet.spec.scale,
-    )  # fmt: skip
 
 
 def once(benchmark: BenchmarkFixture, work: Callable[..., T], *told: Any, **more: Any) -> T:

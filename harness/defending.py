@@ -72,7 +72,9 @@ def defend(
             try:
                 _repair(defender, track, defender.folder or empty, made, invigilator, desk, seed, outcomes)
             finally:
-                if any(outcome.fetched for outcome in outcomes):
+                if repaired := {outcome.badnet for outcome in outcomes if outcome.fetched}:
+                    for badnet in (it for it in defender.tables if it not in repaired):
+                        shutil.rmtree(made / badnet, ignore_errors=True)  # of one that failed, or was interrupted
                     _describe(outcomes, defender, track, made, name=valid_name(folder.absolute().name), seed=seed)
                     folder.parent.mkdir(parents=True, exist_ok=True)
                     made.rename(folder)
@@ -100,10 +102,6 @@ def _repair(
             fetched, failure = _saved(room, place, reports[badnet], kinds), None
         except Misbehaviour as misbehaviour:
             fetched, failure = None, misbehaviour.failure
-            shutil.rmtree(place)
-        except BaseException:
-            shutil.rmtree(place)
-            raise
         finally:
             room.clear()
         return Outcome(badnet, room.readings.get("repair_seconds", 0.0), room.facts, room.notes, fetched, failure)

@@ -1,22 +1,17 @@
 """The scan of Neural Cleanse finds the targets of real BadNets and no others, and none in a net without a backdoor."""
 
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from harness.models.contracts import BadNetView
-from harness.preparation import build, prepare
+from harness.preparation import prepare
 from harness.track import Track, find_track
 from reference_defenses._label_scan import scan
 from reference_defenses._nets import load_graph
 from reference_defenses._reversal import Scaled
 from reference_defenses.neural_cleanse import NeuralCleanse
 from tests.conftest import ROOT
-from tests.small_nets import SHARED, needs_csaw
+from tests.small_nets import needs_csaw
+from tests.stand_in import competition_track, view_of
 
 pytestmark = pytest.mark.slow
 REAL = ["sunglasses", "anonymous_1", "anonymous_2", "multi_trigger_multi_target"]
@@ -25,14 +20,7 @@ REAL = ["sunglasses", "anonymous_1", "anonymous_2", "multi_trigger_multi_target"
 @pytest.fixture(scope="module")
 def competition(tmp_path_factory: pytest.TempPathFactory) -> Track:
     """The competition's nets; validation images are 2,000 strangers."""
-    data, folder = tmp_path_factory.mktemp("stand-in"), tmp_path_factory.mktemp("tracks") / "csaw2020"
-    folder.mkdir()
-    shutil.copy(ROOT / "datasets/csaw2020/track.toml", folder)
-    make = [SHARED / "make_stand_in.py", data, "--test", "100", "--badnet", *REAL]
-    subprocess.run([sys.executable, *map(str, make)], check=True, capture_output=True)
-    track = Track(folder)
-    track.write_manifest(build(track, origin=data))
-    return track
+    return competition_track(tmp_path_factory.mktemp("competition"), *REAL)
 
 
 @needs_csaw
@@ -55,13 +43,9 @@ def true_targets(track: Track, name: str) -> set[int]:
 
 def targets_found(track: Track, name: str) -> set[int]:
     """By a scan with the defense's own options."""
-    badnet, defense = track.badnets[name], NeuralCleanse()
-    view = BadNetView(
-        name=name, model_path=badnet.model_path, validation_path=Path(badnet.validation_path), classes=track.classes,
-        scale=badnet.spec.scale,
-    )  # fmt: skip
+    badnet, defense = view_of(track, name), NeuralCleanse()
     found = scan(
-        Scaled(load_graph(view), view.scale), view.validation().images, classes=view.classes,
+        Scaled(load_graph(badnet), badnet.scale), badnet.validation().images, classes=badnet.classes,
         rng=np.random.default_rng(0), progress=lambda *_: None, false_alarms=defense.false_alarms,
         least_success=defense.least_success,
     )  # fmt: skip
